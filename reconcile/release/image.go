@@ -51,10 +51,11 @@ type Spec struct {
 	Suspend   bool         `json:"suspend,omitempty"`
 }
 
-// Change is what one commit did to one image's spec.
+// Change is what one commit did to one image's spec: it left a valid one, one with problems, or neither: it was deleted.
 type Change struct {
 	Commit
-	Spec *Spec `json:"spec,omitempty"` // nil: the spec was deleted
+	Spec     *Spec    `json:"spec,omitempty"`
+	Problems []string `json:"problems,omitempty"` // each with its position
 }
 
 // Request asks for a release: a commit changed a spec's reference or its upgrade block.

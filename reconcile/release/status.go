@@ -1,6 +1,9 @@
 package release
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ConditionStatus is True, False or Unknown, as Kubernetes has it.
 type ConditionStatus string
@@ -51,4 +54,101 @@ type Problem struct {
 	Path    string `json:"path"`
 	Reason  Reason `json:"reason"`
 	Message string `json:"message"` // with its position
+}
+
+// Restore is the state that a status was written from. The releases are kept in files of their own.
+func (f ImageStatus) Restore(name string, releases []Release) State {
+	return State{
+		Name: name, Listed: f.Listed, Changed: f.Changed, Spec: f.Spec, Problems: f.Problems,
+		Requests: f.Requests, Backlog: f.Backlog, Releases: releases, Concluded: f.Concluded,
+	}
+}
+
+// Reason is why the image stands where it stands: the newest thing that somebody should know.
+func (s State) Reason(hold Reason) Reason {
+	switch {
+	case len(s.Problems) > 0:
+		return InvalidSpec
+	case !s.Listed:
+		return Delisted
+	case len(s.Requests) == 0 && s.Concluded != "":
+		return s.Concluded
+	case s.Spec.Suspend:
+		return Suspended
+	case hold != "":
+		return hold
+	}
+	for _, r := range slices.Backward(s.Requests) {
+		if r.Reason != "" {
+			return r.Reason
+		}
+	}
+	return Verifying
+}
+
+// Status is what is written about the state. Conditions keep what before says as long as neither their status nor their
+// reason changes, and while a transient reason has not lasted, so that a status does not flicker: nothing of it is written
+// before, and our own errors never are.
+func (s State) Status(before ImageStatus, hold Reason, lasted bool, now time.Time) ImageStatus {
+	firm := func(r Reason) bool {
+		return r != Verifying && r.Kind() != Ours && (r.Kind() != Transient || lasted)
+	}
+	requests := slices.Clone(s.Requests)
+	for i, r := range requests {
+		if r.Reason != "" && !firm(r.Reason) {
+			requests[i].Reason = writtenReason(before.Requests, r.ID)
+		}
+	}
+	status := ImageStatus{
+		Conditions: before.Conditions, Listed: s.Listed, Channels: s.Channels(), Changed: s.Changed, Spec: s.Spec,
+		Problems: s.Problems, Requests: requests, Backlog: s.Backlog, Concluded: s.Concluded,
+	}
+	switch reason := s.Reason(hold); {
+	case firm(reason):
+		status.Conditions = Conditions(before.Conditions, reason, now)
+	case len(before.Conditions) == 0:
+		status.Conditions = Conditions(nil, Verifying, now)
+	}
+	return status
+}
+
+func writtenReason(requests []Request, commit string) Reason {
+	i := slices.IndexFunc(requests, func(r Request) bool { return r.ID == commit })
+	if i < 0 {
+		return ""
+	}
+	return requests[i].Reason
+}
+
+// Conditions follows kstatus: Ready says whether all is as the catalog wants it, Reconciling that it may become so by
+// itself, Stalled that somebody has to do something. What a condition said before stays while its status and reason do.
+func Conditions(before []Condition, reason Reason, now time.Time) []Condition {
+	ready, also := False, ""
+	switch kind := reason.Kind(); {
+	case reason == Released, reason == AlreadyReleased, reason == Delisted, reason == Ready:
+		ready = True
+	case reason == Suspended:
+	case reason == Verifying:
+		ready, also = Unknown, "Reconciling"
+	case reason == InvalidPolicy:
+		ready, also = Unknown, "Stalled"
+	case kind == Transient:
+		ready, also = Unknown, "Reconciling"
+	case kind == Retried:
+		also = "Reconciling"
+	default:
+		also = "Stalled"
+	}
+	after := []Condition{{"Ready", ready, reason, reason.Message(), now}}
+	if also != "" {
+		after = append(after, Condition{also, True, reason, reason.Message(), now})
+	}
+	for i, c := range after {
+		for _, b := range before {
+			if b.Type == c.Type && b.Status == c.Status && b.Reason == c.Reason {
+				after[i] = b
+			}
+		}
+	}
+	return after
 }
