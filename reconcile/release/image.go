@@ -114,9 +114,10 @@ type State struct {
 
 // Channel is a name that moves with releases, and the release it means now.
 type Channel struct {
-	Name      string  `json:"channel"` // latest, 1.latest, 1.4.latest
-	Version   Version `json:"version"`
-	Reference string  `json:"reference"` // registry/repository[:tag]@digest
+	Name      string    `json:"channel"` // latest, 1.latest, 1.4.latest
+	Version   Version   `json:"version"`
+	Reference string    `json:"reference"` // registry/repository[:tag]@digest
+	Released  time.Time `json:"released"`  // when that version was released
 }
 
 // Withdrawn returns the reason for which a version is withdrawn, and whether it is.
@@ -146,7 +147,7 @@ func (s State) Channels() []Channel {
 		for _, name := range r.Version.channels() {
 			if !seen[name] {
 				seen[name] = true
-				channels = append(channels, Channel{name, r.Version, r.Reference()})
+				channels = append(channels, Channel{name, r.Version, r.Reference(), r.Time})
 			}
 		}
 	}
