@@ -93,6 +93,16 @@ var refusals = map[Reason]struct {
 // Kind returns what has to happen before a request refused for r is looked at again; 0 where r is no refusal.
 func (r Reason) Kind() Kind { return refusals[r].kind }
 
+// Again reports whether a request refused for r is looked at again by itself. What a pinned digest holds never changes, so a
+// refusal about that waits for a commit.
+func (r Reason) Again(pinned bool) bool {
+	switch r {
+	case PlatformMissing, ManifestInvalid, ImageTooLarge, UpgradeContradicted, UpgradeUnknown:
+		return !pinned
+	}
+	return r.Kind() == Retried || r.Kind() == Transient || r.Kind() == Ours
+}
+
 // Refusals lists every reason for which a request can be refused, sorted.
 func Refusals() []Reason { return sortedKeys(refusals) }
 
