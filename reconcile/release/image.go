@@ -112,6 +112,11 @@ type State struct {
 	Concluded Reason
 }
 
+// Gone reports whether there is nothing to say of the image: its file is gone and never was a valid spec.
+func (s State) Gone() bool {
+	return !s.Listed && s.Spec == nil && len(s.Problems) == 0 && len(s.Backlog) == 0
+}
+
 // Channel is a name that moves with releases, and the release it means now.
 type Channel struct {
 	Name      string    `json:"channel"` // latest, 1.latest, 1.4.latest
