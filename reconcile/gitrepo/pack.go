@@ -1,0 +1,134 @@
+package gitrepo
+
+import (
+	"bytes"
+	"compress/zlib"
+	"crypto/sha1"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+)
+
+// unpack puts the objects of a pack into the store, all of them or, where it fails, none. The pack may be thin: deltas may
+// be against objects that the store has. Objects over maxObject are left out, and so are deltas against those.
+//
+// It reads in one pass, because a server that was told ofs-delta writes the base before the delta.
+func (s *store) unpack(pack io.Reader) (err error) {
+	var added []Hash
+	defer func() {
+		if err != nil {
+			s.forget(added)
+		}
+	}()
+	scanner := packfile.NewScanner(pack)
+	_, count, err := scanner.Header()
+	if err != nil {
+		return fmt.Errorf("reading a pack: %w", err)
+	}
+	at := map[int64]Hash{} // by offset; zero for what was left out
+	var data bytes.Buffer
+	for range count {
+		header, err := scanner.NextObjectHeader()
+		if err != nil {
+			return fmt.Errorf("reading a pack: %w", err)
+		}
+		data.Reset()
+		var sink io.Writer = &data
+		if header.Length > maxObject {
+			sink = io.Discard
+		}
+		if _, _, err := scanner.NextObject(sink); err != nil {
+			return fmt.Errorf("reading a pack: %w", err)
+		}
+		if header.Length > maxObject {
+			at[header.Offset] = Hash{}
+			continue
+		}
+		kind, content := header.Type, data.Bytes()
+		if kind.IsDelta() {
+			base := header.Reference
+			if kind == plumbing.OFSDeltaObject {
+				base = at[header.OffsetReference]
+			}
+			kind, content, err = s.patch(base, content)
+			if errors.Is(err, errNoObject) {
+				at[header.Offset] = Hash{}
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reading a pack: %w", err)
+			}
+		}
+		h, isNew, err := s.put(kind, content)
+		if err != nil {
+			return err
+		}
+		if isNew {
+			added = append(added, h)
+		}
+		at[header.Offset] = h
+	}
+	if _, err := scanner.Checksum(); err != nil {
+		return fmt.Errorf("reading a pack: %w", err)
+	}
+	return nil
+}
+
+// patch applies a delta. The error is errNoObject where the base is not there or the result would be too large.
+func (s *store) patch(base Hash, delta []byte) (plumbing.ObjectType, []byte, error) {
+	kind, content, err := s.get(base)
+	if err != nil {
+		return 0, nil, err
+	}
+	_, n := binary.Uvarint(delta) // the size of the base
+	if n <= 0 {
+		return 0, nil, packfile.ErrInvalidDelta
+	}
+	if size, n := binary.Uvarint(delta[n:]); n > 0 && size > maxObject {
+		return 0, nil, errNoObject
+	}
+	content, err = packfile.PatchDelta(content, delta)
+	return kind, content, err
+}
+
+// encodePack writes a pack of whole objects. There is no search for deltas: it costs more time than the bytes it saves.
+func encodePack(w io.Writer, objects []made) error {
+	sum := sha1.New() // what the format asks for; it guards against accidents only
+	out := io.MultiWriter(w, sum)
+	header := binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), uint32(len(objects)))
+	if _, err := out.Write(header); err != nil {
+		return err
+	}
+	deflater, err := zlib.NewWriterLevel(nil, zlib.BestSpeed)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if _, err := out.Write(entryHeader(o.kind, len(o.content))); err != nil {
+			return err
+		}
+		deflater.Reset(out)
+		if _, err := deflater.Write(o.content); err != nil {
+			return err
+		}
+		if err := deflater.Close(); err != nil {
+			return err
+		}
+	}
+	_, err = w.Write(sum.Sum(nil))
+	return err
+}
+
+// entryHeader is the kind and size in front of an object: 4 bits of the size beside the kind, then 7 bits a byte.
+func entryHeader(kind plumbing.ObjectType, size int) []byte {
+	header := []byte{byte(kind)<<4 | byte(size&0x0f)}
+	for size >>= 4; size > 0; size >>= 7 {
+		header[len(header)-1] |= 0x80
+		header = append(header, byte(size&0x7f))
+	}
+	return header
+}
