@@ -1,0 +1,355 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"tidewaiter/reconcile/release"
+)
+
+// Bounds on what a registry may send.
+const (
+	maxManifest  = 4 << 20
+	maxConfig    = 8 << 20
+	maxOther     = 1 << 20  // tokens
+	maxRedirects = 5        // for one request
+	slowest      = 64 << 10 // bytes a second, after the first timeout
+	longestWait  = time.Hour
+)
+
+// door is the only way out to one registry, and everything that leaves or comes in passes here. Whatever asks for a request,
+// be it a library that follows what a registry says, the door
+//   - lets requests go to the registry and to token servers that belong to it or that the policy names, to nobody else;
+//   - dials no address that guard refuses, whatever name it was resolved from;
+//   - follows redirects itself, without credentials to another host and never from https to http;
+//   - bounds each answer in size and time, from the first byte to the last;
+//   - keeps quiet for as long as the registry asks it to.
+//
+// It turns every failure into a *Refusal, so that no meaning is lost on the way through a library.
+type door struct {
+	host    string   // host[:port] that requests for the registry go to
+	realms  []string // hosts of token servers that the policy names, with or without a port
+	listed  bool     // the policy names the registry
+	plain   bool     // the registry speaks http
+	proxy   func(*http.Request) (*url.URL, error)
+	timeout time.Duration
+	count   func(status int) // of each answer; 0 where there was none
+
+	transport *http.Transport
+	proxies   sync.Map // host:port of proxies that were picked; the operator's, so not guarded
+
+	mu    sync.Mutex
+	quiet time.Time // nothing is sent before
+}
+
+// open makes the transport behind a door.
+func (d *door) open(config *tls.Config, connections int) {
+	d.transport = &http.Transport{
+		Proxy:                  d.pickProxy,
+		DialContext:            d.dial,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    d.timeout,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // digests are of the bytes as sent, and a bomb stays small
+		MaxIdleConnsPerHost:    connections,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// RoundTrip sends one request of the registry library. Its errors are refusals.
+func (d *door) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := d.roundTrip(req)
+	if err != nil && req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return resp, err
+}
+
+func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
+	if err := d.admit(req.URL); err != nil {
+		return nil, err
+	}
+	if wait := d.wait(); wait > 0 {
+		return nil, &Refusal{release.RateLimited, wait, errors.New("the registry asked not to be asked for a while")}
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	timer := time.AfterFunc(d.timeout, func() {
+		cancel(refuse(release.RegistryUnavailable, "%s does not answer in time", req.URL.Host))
+	})
+	resp, err := d.follow(req.Clone(ctx))
+	if err == nil {
+		err = d.judge(req, resp)
+	}
+	limit := d.limit(req.URL)
+	if err == nil && resp.ContentLength > limit && req.Method != http.MethodHead {
+		discard(resp)
+		err = refuse(release.ManifestInvalid, "the answer is longer than %d bytes", limit)
+	}
+	if err != nil {
+		timer.Stop()
+		defer cancel(nil)
+		if refusal, ok := context.Cause(ctx).(*Refusal); ok {
+			return nil, refusal
+		}
+		return nil, unreachable(err)
+	}
+	resp.Request = req
+	resp.Body = &body{
+		ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timer: timer,
+		left: limit, until: time.Now().Add(d.timeout),
+	}
+	return resp, nil
+}
+
+// admit says whether a request may be made at all, before anything is sent.
+func (d *door) admit(u *url.URL) error {
+	switch {
+	case !d.belongs(u):
+		return refuse(release.RegistryNotAllowed, "%s sends to the token server %s, which is neither on its domain nor in realms", d.host, u.Host)
+	case u.Scheme != "https" && !d.plain:
+		return refuse(release.RegistryNotAllowed, "%s sends to %s over plain http", d.host, u.Host)
+	}
+	return nil
+}
+
+// belongs says whether a host may be shown the registry's credential: the registry's own, one of the same registrable domain
+// (which makes auth.docker.io belong to docker.io), or one that the policy names.
+func (d *door) belongs(u *url.URL) bool {
+	host := strings.ToLower(u.Hostname())
+	own := hostOnly(d.host)
+	if host == own || d.names(u.Host) {
+		return true
+	}
+	if net.ParseIP(host) != nil || net.ParseIP(own) != nil {
+		return false
+	}
+	domain, err := publicsuffix.EffectiveTLDPlusOne(host)
+	ownDomain, ownErr := publicsuffix.EffectiveTLDPlusOne(own)
+	return err == nil && ownErr == nil && domain == ownDomain
+}
+
+// names says whether the policy's entry names a host[:port] outright: as the registry or, with or without its port, as one of
+// its token servers.
+func (d *door) names(hostport string) bool {
+	hostport = strings.ToLower(hostport)
+	return hostport == d.host || slices.Contains(d.realms, hostport) || slices.Contains(d.realms, hostOnly(hostport))
+}
+
+// follow sends a request and then whatever it is redirected to.
+func (d *door) follow(req *http.Request) (*http.Response, error) {
+	for range maxRedirects + 1 {
+		resp, err := d.transport.RoundTrip(req)
+		if err != nil {
+			d.count(0)
+			return nil, err
+		}
+		d.count(resp.StatusCode)
+		switch resp.StatusCode {
+		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		default:
+			return resp, nil
+		}
+		to, err := resp.Location()
+		discard(resp)
+		if err != nil {
+			return nil, refuse(release.RegistryUnavailable, "%s redirects to nowhere", req.URL.Host)
+		}
+		if req, err = redirected(req, to); err != nil {
+			return nil, err
+		}
+	}
+	return nil, refuse(release.RegistryUnavailable, "%s redirects more than %d times", d.host, maxRedirects)
+}
+
+// redirected is the request that a redirect asks for. Nothing that was meant for one host goes to another: no body, and only
+// the headers that say what is wanted.
+func redirected(req *http.Request, to *url.URL) (*http.Request, error) {
+	switch {
+	case req.Method != http.MethodGet && req.Method != http.MethodHead:
+		return nil, refuse(release.RegistryNotAllowed, "%s redirects a %s", req.URL.Host, req.Method)
+	case to.Scheme != "https" && (to.Scheme != "http" || req.URL.Scheme != "http"):
+		return nil, refuse(release.RegistryNotAllowed, "%s redirects from %s to %s at %s", req.URL.Host, req.URL.Scheme, to.Scheme, to.Host)
+	}
+	next := req.Clone(req.Context())
+	to.User = nil
+	next.URL, next.Host = to, ""
+	if to.Host != req.URL.Host || to.Scheme != req.URL.Scheme {
+		next.Header = http.Header{}
+		for _, name := range []string{"Accept", "Range", "User-Agent"} {
+			if values := req.Header.Values(name); len(values) > 0 {
+				next.Header[name] = values
+			}
+		}
+	}
+	return next, nil
+}
+
+// judge names the answers that speak of the registry and not of an image. The others (found, not found, denied) are for the
+// library to understand, since it knows how to answer a challenge.
+func (d *door) judge(req *http.Request, resp *http.Response) error {
+	status := resp.StatusCode
+	if status >= 200 && status < 300 {
+		return nil
+	}
+	discard(resp)
+	from := resp.Request.URL.Host
+	retryAfter := retryAfter(resp.Header, time.Now())
+	resp.Header.Del("Retry-After") // the library would sleep
+	switch {
+	case status == http.StatusTooManyRequests:
+		d.hush(retryAfter)
+		return &Refusal{release.RateLimited, retryAfter, errors.New(from + " answers 429")}
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		if from != req.URL.Host {
+			return refuse(release.AccessDenied, "%s, where %s redirects to, answers %d", from, req.URL.Host, status)
+		}
+		return nil
+	case status == http.StatusNotFound:
+		return nil
+	}
+	return &Refusal{release.RegistryUnavailable, retryAfter, errors.New(from + " answers " + strconv.Itoa(status))}
+}
+
+// limit is how many bytes may answer a request. Layers are as long as their descriptors say; whoever reads them looks to that.
+func (d *door) limit(u *url.URL) int64 {
+	switch {
+	case u.Host == d.host && strings.Contains(u.Path, "/blobs/"):
+		return math.MaxInt64
+	case u.Host == d.host && strings.Contains(u.Path, "/manifests/"):
+		return maxManifest
+	}
+	return maxOther
+}
+
+// wait is how long the registry still wants to be left alone.
+func (d *door) wait() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Until(d.quiet)
+}
+
+func (d *door) hush(wait time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if until := time.Now().Add(wait); until.After(d.quiet) {
+		d.quiet = until
+	}
+}
+
+// retryAfter reads the header of that name (RFC 9110, 10.2.3), at most an hour.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, longestWait)
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return min(max(date.Sub(now), 0), longestWait)
+	}
+	return 0
+}
+
+// pickProxy refuses to send through a proxy what guard could not check, unless the policy names it.
+func (d *door) pickProxy(req *http.Request) (*url.URL, error) {
+	if d.proxy == nil {
+		return nil, nil
+	}
+	u, err := d.proxy(req)
+	if u == nil || err != nil {
+		return u, err
+	}
+	if !d.listed || !d.belongs(req.URL) {
+		return nil, refuse(release.RegistryNotAllowed, "%s is reached through a proxy and is not named in the policy", req.URL.Host)
+	}
+	d.proxies.Store(withPort(u), true)
+	return u, nil
+}
+
+// dial opens a connection after the guard has seen each address that a name resolves to, right before it is used.
+func (d *door) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: d.timeout, Resolver: &net.Resolver{PreferGo: true}}
+	if _, operators := d.proxies.Load(addr); !operators {
+		named := d.listed && (d.names(addr) || addr == withPort(&url.URL{Scheme: d.scheme(), Host: d.host}))
+		dialer.Control = func(_, resolved string, _ syscall.RawConn) error {
+			ip, err := netip.ParseAddrPort(resolved)
+			if err != nil {
+				return refuse(release.InternalError, "dialling %s: %w", addr, err)
+			}
+			if why := guard(ip.Addr(), named); why != "" {
+				return refuse(release.RegistryNotAllowed, "%s is at %s, which is %s", addr, ip.Addr(), why)
+			}
+			return nil
+		}
+	}
+	return dialer.DialContext(ctx, network, addr)
+}
+
+func (d *door) scheme() string {
+	if d.plain {
+		return "http"
+	}
+	return "https"
+}
+
+// withPort is the address that net/http dials for a URL.
+func withPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// discard reads the rest of a short answer, so that its connection can be used again.
+func discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
+	_ = resp.Body.Close()
+	resp.Body = http.NoBody
+}
+
+// body is an answer on its way in. It must keep up a pace: a body that trickles is cut.
+type body struct {
+	io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	left   int64     // bytes that it may still have
+	until  time.Time // when it must have ended; each byte that comes moves it
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, refuse(release.ManifestInvalid, "the answer is too long")
+	}
+	b.until = b.until.Add(time.Duration(n) * time.Second / slowest)
+	b.timer.Reset(time.Until(b.until))
+	if err != nil && err != io.EOF {
+		if refusal, ok := context.Cause(b.ctx).(*Refusal); ok {
+			return n, refusal
+		}
+		return n, unreachable(err)
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.timer.Stop()
+	b.cancel(nil)
+	return b.ReadCloser.Close()
+}

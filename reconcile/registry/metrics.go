@@ -1,0 +1,73 @@
+package registry
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// codes are all values of the label code: what an answer was, or that there was none.
+var codes = []string{"2xx", "3xx", "401", "403", "404", "429", "4xx", "5xx", "error"}
+
+// others is the label of every registry that the policy does not name, so that specs cannot make labels.
+const others = "other"
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration prometheus.Histogram
+	known    sync.Map // labels that are initialised
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidewaiter_registry_requests_total",
+			Help: "Requests to registries and their token servers, by registry named in the policy (or other) and by answer.",
+		}, []string{"registry", "code"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tidewaiter_verification_duration_seconds",
+			Help:    "Time to find out whether an image can be pulled.",
+			Buckets: []float64{0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300},
+		}),
+	}
+	m.registry(others)
+	return m
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.duration}
+}
+
+// registry makes the counters of one registry exist, at zero.
+func (m *metrics) registry(label string) {
+	if _, known := m.known.LoadOrStore(label, true); known {
+		return
+	}
+	for _, code := range codes {
+		m.requests.WithLabelValues(label, code)
+	}
+}
+
+func (m *metrics) count(label string, status int) {
+	code := "error"
+	switch {
+	case status == 401:
+		code = "401"
+	case status == 403:
+		code = "403"
+	case status == 404:
+		code = "404"
+	case status == 429:
+		code = "429"
+	case status >= 200 && status < 600:
+		code = string(rune('0'+status/100)) + "xx"
+	}
+	m.requests.WithLabelValues(label, code).Inc()
+}
+
+// timer starts the clock of one verification and returns what stops it.
+func (m *metrics) timer() func() {
+	start := time.Now()
+	return func() { m.duration.Observe(time.Since(start).Seconds()) }
+}

@@ -1,0 +1,201 @@
+// Package registry answers one question: can this image be pulled, and what is it?
+//
+// It promises that an answer is proof: every manifest, config and layer of the image was seen in the registry, every document
+// hashes to its digest, and the digest returned is the one that was looked at, whatever the tag means a moment later. A refusal
+// has one of the named reasons, and one that is the registry's is never given for a mistake of ours. What is immutable is
+// asked for once: the second look at an unchanged tag costs one HEAD.
+//
+// Registries are strangers. All traffic leaves by one door, which decides what may be dialled, what gets credentials, how much
+// may come back and how long it may take (door.go, guard.go). Nothing is ever written to a registry.
+//
+// It does not know of specs, versions or Git, decides nothing about releases, and retries nothing: that is for whoever knows
+// how urgent the answer is.
+package registry
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tidewaiter/reconcile/release"
+)
+
+// Options say how registries are spoken to. The zero value works: anonymous, with the system's certificates, without a proxy.
+type Options struct {
+	// CredentialsDir holds one directory per credential: NAME/username and NAME/password, or NAME/.dockerconfigjson.
+	// They are read at every use and no other place is ever read.
+	CredentialsDir string
+	// CAFile is a PEM file of certificates that are trusted besides the system's.
+	CAFile string
+	// Proxy picks the proxy of a request, as http.ProxyFromEnvironment does; nil is none. Nobody can check what a proxy
+	// resolves a name to, so through one only hosts that the policy names are contacted.
+	Proxy func(*http.Request) (*url.URL, error)
+	// PerRegistry bounds the requests that are under way at one registry with one credential; 0 means 8.
+	PerRegistry int
+	// Timeout is how long one answer may take before its first byte, and to start its body; 0 means 15 s.
+	Timeout time.Duration
+	// UserAgent is what registries see; empty means tidewaiter.
+	UserAgent string
+	// CacheBytes bounds the memory for immutable answers; 0 means 32 MiB.
+	CacheBytes int
+}
+
+// Client asks registries. It is safe for concurrent use. Make one with New.
+type Client struct {
+	options Options
+	facts   *cache[factKey, fact]
+	remotes *cache[remoteKey, *remote]
+	metrics *metrics
+}
+
+// maxRemotes bounds how many registries, each with its connections, are remembered at a time.
+const maxRemotes = 128
+
+// New returns a client. Files that the options name are read when a registry is asked, so that a mistake in them is a refusal
+// that can be mended while the daemon runs.
+func New(options Options) *Client {
+	options.PerRegistry = cmp.Or(options.PerRegistry, 8)
+	options.Timeout = cmp.Or(options.Timeout, 15*time.Second)
+	options.UserAgent = cmp.Or(options.UserAgent, "tidewaiter")
+	options.CacheBytes = cmp.Or(options.CacheBytes, 32<<20)
+	return &Client{
+		options: options,
+		facts:   newCache[factKey](options.CacheBytes, func(fact) {}),
+		remotes: newCache[remoteKey](maxRemotes, func(r *remote) { r.door.transport.CloseIdleConnections() }),
+		metrics: newMetrics(),
+	}
+}
+
+// Metrics are the collectors of this component.
+func (c *Client) Metrics() []prometheus.Collector { return c.metrics.collectors() }
+
+// Query is one image to look at, and what the policy says about it.
+type Query struct {
+	// Name is the image's name in the catalog. It salts the hashes in the contract.
+	Name string
+	// Image names the image. A digest in it decides alone; without one the tag is resolved.
+	Image release.Image
+	// Registry is the policy's entry for the image, as release.Policy.Judge returns it. Its credential is the one used.
+	Registry release.Registry
+	// Listed is true where the policy names the host: then it may be on a private or loopback address.
+	Listed bool
+	// Required are the platforms that must be there; none means all that the index names.
+	Required []release.Platform
+	// MaxSize bounds the compressed size of one platform's image in bytes; 0 is no bound.
+	MaxSize int64
+	// Content downloads and hashes every layer; otherwise layers are only looked up.
+	Content bool
+}
+
+// Image is what a reference was found to be.
+type Image struct {
+	Digest    release.Digest // of the index, or of the manifest where there is no index
+	MediaType string
+	Platforms []Platform // in the order of the index
+	Size      int64      // the sum over all platforms, each blob counted once
+}
+
+// Platform is the image of one platform.
+type Platform struct {
+	Platform release.Platform
+	Digest   release.Digest // of its manifest
+	Size     int64          // compressed: config and layers
+}
+
+// Pull looks at an image. Its error is always a *Refusal. Requests are bounded one by one, in time and size; the context
+// bounds all of them together.
+func (c *Client) Pull(ctx context.Context, q Query) (Image, error) {
+	defer c.metrics.timer()()
+	image, err := c.pull(ctx, q)
+	if err != nil {
+		return Image{}, AsRefusal(err)
+	}
+	return image, nil
+}
+
+// pull looks, and where access is denied looks again with the credential read anew and a client that knows no token yet: the
+// library also answers "unauthorized" when a token server was asked too fast, or a token grew old on the way.
+func (c *Client) pull(ctx context.Context, q Query) (Image, error) {
+	r, client, err := c.remote(ctx, q)
+	if err != nil {
+		return Image{}, err
+	}
+	image, err := c.look(ctx, visit{c.facts, r.key, client, q.Image.Repository}, q)
+	if refusal := AsRefusal(err); refusal == nil || refusal.Reason != release.AccessDenied {
+		return image, err
+	}
+	shown, err := readCredential(c.options.CredentialsDir, q.Registry.Credentials, q.Image.Registry)
+	if err != nil {
+		return Image{}, err
+	}
+	client = r.login(shown)
+	image, err = c.look(ctx, visit{c.facts, r.key, client, q.Image.Repository}, q)
+	if err == nil {
+		r.adopt(shown, client)
+	}
+	return image, err
+}
+
+// look walks from the reference down to the layers.
+func (c *Client) look(ctx context.Context, v visit, q Query) (Image, error) {
+	root, err := v.root(ctx, q.Image.Reference)
+	if err != nil {
+		return Image{}, err
+	}
+	images, err := v.platforms(ctx, root, q.Required)
+	if err != nil {
+		return Image{}, err
+	}
+	found := Image{Digest: root.digest, MediaType: root.mediaType}
+	blobs := map[release.Digest]int64{} // each blob once, with its size
+	var layers []blobRef
+	for _, image := range images {
+		size := image.size()
+		if q.MaxSize > 0 && size > q.MaxSize {
+			return Image{}, refuse(release.ImageTooLarge, "%s is %d bytes, more than the %d allowed", image.platform, size, q.MaxSize)
+		}
+		found.Platforms = append(found.Platforms, Platform{image.platform, image.document.digest, size})
+		blobs[image.config.Digest] = image.config.Size
+		for _, layer := range image.layers {
+			if known, seen := blobs[layer.Digest]; !seen {
+				layers = append(layers, layer)
+			} else if known != layer.Size {
+				return Image{}, refuse(release.ManifestInvalid, "layer %s is given two sizes", layer.Digest)
+			}
+			blobs[layer.Digest] = layer.Size
+		}
+	}
+	for _, size := range blobs {
+		found.Size += size
+	}
+	return found, v.layers(ctx, layers, q.Content)
+}
+
+// factKey is what a fact is known by: who was asked, with which credential, about what.
+type factKey struct {
+	remote     remoteKey
+	repository string
+	digest     release.Digest
+	content    bool // the fact is about the content of a layer, not only its presence
+}
+
+// fact is something immutable: the bytes of a document, or only that a layer is there.
+type fact struct {
+	body      []byte
+	mediaType string // of a manifest
+	size      int64
+}
+
+// factOverhead is roughly what a fact costs besides its bytes.
+const factOverhead = 512
+
+// hostOnly strips the port and the brackets of an IPv6 address.
+func hostOnly(hostport string) string {
+	u := url.URL{Host: hostport}
+	return strings.ToLower(u.Hostname())
+}
