@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The daemon alone: one static binary, the certificate authorities, and an empty /tmp. No shell, no user database, no
 # package manager. It runs as nobody in particular with a read-only root; /tmp holds a Git cache that may vanish at any time.
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
