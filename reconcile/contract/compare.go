@@ -21,17 +21,21 @@ type Policy struct {
 // Compare finds what the new image does not promise as the old one did. Equal findings on several platforms are one. The
 // order is that of the rules and, of one rule, that of the subjects.
 func Compare(old, new Contract, p Policy) []Finding {
-	pairs := common(old, new)
+	pairs, oldNames, newNames := common(old, new), old.names(), new.names()
 	var findings []Finding
 	for i := range rules {
 		r := &rules[i]
 		var found gathering
-		if r.image != nil {
+		switch {
+		case r.image != nil:
 			for _, c := range r.image(&old, &new) {
 				found.add(c)
 			}
-		}
-		if r.platform != nil {
+		case r.platforms != nil:
+			for _, name := range r.platforms(oldNames, newNames) {
+				found.add(change{subject: name}, name)
+			}
+		default:
 			for j := range pairs {
 				for _, c := range r.platform(&pairs[j]) {
 					found.add(c, pairs[j].old.Name)
@@ -93,6 +97,16 @@ func (c *Contract) views(yield func(view) bool) {
 			}
 		}
 	}
+}
+
+// names are the platforms of an image, sorted.
+func (c *Contract) names() []string {
+	var names []string
+	for v := range c.views {
+		names = append(names, v.Name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func union(a, b []string) map[string]bool {

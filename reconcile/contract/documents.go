@@ -134,10 +134,13 @@ func (m manifestDocument) size() (int64, error) {
 // image is what the config promises, in one spelling.
 func (d configDocument) image(salt string) (Image, error) {
 	c := d.Config
-	env := environment(salt, c.Env)
-	longest := max(len(c.Env), len(directories(env["PATH"])), len(c.Labels), len(c.ExposedPorts), len(c.Volumes), len(c.Entrypoint), len(c.Cmd), len(c.Shell))
+	longest := max(len(c.Env), len(c.Labels), len(c.ExposedPorts), len(c.Volumes), len(c.Entrypoint), len(c.Cmd), len(c.Shell))
 	if longest > maxEntries {
 		return Image{}, fmt.Errorf("one of its lists has %d entries, more than %d", longest, maxEntries)
+	}
+	env := environment(salt, c.Env)
+	if n := len(directories(env["PATH"])); n > maxEntries {
+		return Image{}, fmt.Errorf("its PATH has %d directories, more than %d", n, maxEntries)
 	}
 	if d.Created.UTC().Year() > 9999 {
 		return Image{}, errors.New("it was created after the year 9999")
@@ -234,7 +237,7 @@ func workdir(s string) string {
 	return s
 }
 
-// directories are those of a PATH, in the shortest form.
+// directories are those of a PATH, in the shortest form, sorted, each once.
 func directories(path string) []string {
 	separator := ":"
 	if strings.Contains(path, ";") || strings.Contains(path, `:\`) {
@@ -246,7 +249,8 @@ func directories(path string) []string {
 			all = append(all, directory(d))
 		}
 	}
-	return all
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // port is number/protocol; without a protocol it is tcp.

@@ -15,18 +15,20 @@ type rule struct {
 	levels [3]Level // under Fix, Feature and Incompatible
 	text   string   // what was found
 	advice string   // what to do about it
-	// image looks at two images as a whole, platform at one platform of both. A rule has one of them.
-	image    func(old, new *Contract) []change
-	platform func(*pair) []change
+	// image looks at two images as a whole, platforms at which platforms they have and names some of these, and platform at one
+	// that both have. A rule has one of them.
+	image     func(old, new *Contract) []change
+	platforms func(old, new []string) []string
+	platform  func(*pair) []change
 }
 
 // rules are judged in this order. A rule whose findings need different modes or levels has a row for each. A rule is added
 // by its row here, its function below, and its test.
 var rules = []rule{
-	{id: "platform-removed", needs: Incompatible, levels: [3]Level{Deny, Deny, Info}, image: platformsRemoved,
+	{id: "platform-removed", needs: Incompatible, levels: [3]Level{Deny, Deny, Info}, platforms: platformsRemoved,
 		text:   "the image is no longer there for this platform",
 		advice: "build the image for this platform too, or declare incompatible"},
-	{id: "platform-added", needs: Feature, levels: [3]Level{Info, Info, Info}, image: platformsAdded,
+	{id: "platform-added", needs: Feature, levels: [3]Level{Info, Info, Info}, platforms: platformsAdded,
 		text:   "the image is there for one more platform",
 		advice: "declare compatible-feature, so that users see the new platform"},
 	{id: "index-to-single", needs: Incompatible, levels: [3]Level{Deny, Deny, Warn}, image: indexToSingle,
@@ -126,8 +128,8 @@ func Rules() []string {
 	return slices.Compact(ids)
 }
 
-func platformsRemoved(old, new *Contract) []change { return gone(old.names(), new.names()) }
-func platformsAdded(old, new *Contract) []change   { return platformsRemoved(new, old) }
+func platformsRemoved(old, new []string) []string { return gone(old, new) }
+func platformsAdded(old, new []string) []string   { return gone(new, old) }
 
 func indexToSingle(old, new *Contract) []change {
 	if !old.Index || new.Index {
@@ -169,10 +171,10 @@ func workdirChanged(p *pair) []change {
 	return differs(cmp.Or(p.old.Workdir, "/"), cmp.Or(p.new.Workdir, "/"))
 }
 
-func portsRemoved(p *pair) []change   { return gone(p.old.Ports, p.new.Ports) }
-func portsAdded(p *pair) []change     { return gone(p.new.Ports, p.old.Ports) }
-func volumesRemoved(p *pair) []change { return gone(p.old.Volumes, p.new.Volumes) }
-func volumesAdded(p *pair) []change   { return gone(p.new.Volumes, p.old.Volumes) }
+func portsRemoved(p *pair) []change   { return subjects(gone(p.old.Ports, p.new.Ports)) }
+func portsAdded(p *pair) []change     { return subjects(gone(p.new.Ports, p.old.Ports)) }
+func volumesRemoved(p *pair) []change { return subjects(gone(p.old.Volumes, p.new.Volumes)) }
+func volumesAdded(p *pair) []change   { return subjects(gone(p.new.Volumes, p.old.Volumes)) }
 
 func contractKeysRemoved(p *pair) []change { return keysRemoved(p, p.relied) }
 func otherKeysRemoved(p *pair) []change    { return keysRemoved(p, p.ordinary) }
@@ -230,7 +232,7 @@ func pathLost(p *pair) []change {
 	if !kept || path == p.old.Env["PATH"] {
 		return nil
 	}
-	return gone(directories(p.old.Env["PATH"]), directories(path))
+	return subjects(gone(directories(p.old.Env["PATH"]), directories(path)))
 }
 
 func stopSignalChanged(p *pair) []change {
@@ -241,13 +243,13 @@ func onBuildChanged(p *pair) []change     { return hashDiffers(p.old.OnBuild, p.
 func healthcheckChanged(p *pair) []change { return hashDiffers(p.old.Healthcheck, p.new.Healthcheck) }
 
 func contractLabelsRemoved(p *pair) []change {
-	return slices.DeleteFunc(gone(p.old.Labels, p.new.Labels), func(c change) bool { return !p.labels[c.subject] })
+	return subjects(slices.DeleteFunc(gone(p.old.Labels, p.new.Labels), func(key string) bool { return !p.labels[key] }))
 }
 
 func otherLabelsRemoved(p *pair) []change {
-	return slices.DeleteFunc(gone(p.old.Labels, p.new.Labels), func(c change) bool {
-		return p.labels[c.subject] || strings.HasPrefix(c.subject, "org.opencontainers.")
-	})
+	return subjects(slices.DeleteFunc(gone(p.old.Labels, p.new.Labels), func(key string) bool {
+		return p.labels[key] || strings.HasPrefix(key, "org.opencontainers.")
+	}))
 }
 
 // baseChanged needs the annotation on both sides: many builders write none.
@@ -283,21 +285,19 @@ func sizeGrown(p *pair) []change {
 // megabytes is a size in units of 10⁶ bytes, as registries and engines show it.
 func megabytes(n int64) string { return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB" }
 
-// names are the platforms of an image.
-func (c *Contract) names() []string {
-	var names []string
-	for v := range c.views {
-		names = append(names, v.Name)
+// gone are the entries of old that new does not have; both are sorted.
+func gone(old, new []string) (entries []string) {
+	for _, entry := range old {
+		if _, kept := slices.BinarySearch(new, entry); !kept {
+			entries = append(entries, entry)
+		}
 	}
-	return names
+	return entries
 }
 
-// gone are the entries of old that new does not have, each once.
-func gone(old, new []string) (changes []change) {
-	for i, entry := range old {
-		if !slices.Contains(new, entry) && !slices.Contains(old[:i], entry) {
-			changes = append(changes, change{subject: entry})
-		}
+func subjects(entries []string) (changes []change) {
+	for _, entry := range entries {
+		changes = append(changes, change{subject: entry})
 	}
 	return changes
 }
