@@ -96,10 +96,10 @@ func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil {
 		err = d.judge(req, resp)
 	}
-	limit := d.limit(req.URL)
+	limit, tooLong := d.limit(req.URL)
 	if err == nil && resp.ContentLength > limit && req.Method != http.MethodHead {
-		discard(resp)
-		err = refuse(release.ManifestInvalid, "the answer is longer than %d bytes", limit)
+		_ = resp.Body.Close()
+		err = tooLong
 	}
 	if err != nil {
 		timer.Stop()
@@ -112,7 +112,7 @@ func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
 	resp.Request = req
 	resp.Body = &body{
 		ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timer: timer,
-		left: limit, until: time.Now().Add(d.timeout),
+		left: limit, tooLong: tooLong, until: time.Now().Add(d.timeout),
 	}
 	return resp, nil
 }
@@ -226,15 +226,16 @@ func (d *door) judge(req *http.Request, resp *http.Response) error {
 	return &Refusal{release.RegistryUnavailable, retryAfter, errors.New(from + " answers " + strconv.Itoa(status))}
 }
 
-// limit is how many bytes may answer a request. Layers are as long as their descriptors say; whoever reads them looks to that.
-func (d *door) limit(u *url.URL) int64 {
+// limit is how many bytes may answer a request, and what is wrong with more. Layers are as long as their descriptors say;
+// whoever reads them looks to that.
+func (d *door) limit(u *url.URL) (int64, error) {
 	switch {
 	case u.Host == d.host && strings.Contains(u.Path, "/blobs/"):
-		return math.MaxInt64
+		return math.MaxInt64, nil
 	case u.Host == d.host && strings.Contains(u.Path, "/manifests/"):
-		return maxManifest
+		return maxManifest, refuse(release.ManifestInvalid, "the answer is longer than %d bytes", maxManifest)
 	}
-	return maxOther
+	return maxOther, refuse(release.RegistryUnavailable, "%s answers with more than %d bytes", u.Host, maxOther)
 }
 
 // wait is how long the registry still wants to be left alone.
@@ -325,17 +326,18 @@ func discard(resp *http.Response) {
 // body is an answer on its way in. It must keep up a pace: a body that trickles is cut.
 type body struct {
 	io.ReadCloser
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	left   int64     // bytes that it may still have
-	until  time.Time // when it must have ended; each byte that comes moves it
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer
+	left    int64     // bytes that it may still have
+	tooLong error     // what is wrong with more
+	until   time.Time // when it must have ended; each byte that comes moves it
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return 0, refuse(release.ManifestInvalid, "the answer is too long")
+		return 0, b.tooLong
 	}
 	b.until = b.until.Add(time.Duration(n) * time.Second / slowest)
 	b.timer.Reset(time.Until(b.until))

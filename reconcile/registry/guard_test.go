@@ -81,19 +81,19 @@ func TestDial(t *testing.T) {
 	defer listener.Close()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	for _, test := range []struct {
-		door  door
+		door  *door
 		addr  string
 		opens bool
 	}{
-		{door{host: "localhost:" + port, listed: true}, "localhost:" + port, true},
-		{door{host: "localhost:" + port}, "localhost:" + port, false},
-		{door{host: "registry.acme.dev", listed: true}, "localhost:" + port, false},
-		{door{host: "registry.acme.dev", listed: true, realms: []string{"localhost"}}, "localhost:" + port, true},
-		{door{host: "registry.acme.dev", listed: true, realms: []string{"localhost:" + port}}, "localhost:" + port, true},
-		{door{host: "registry.acme.dev", realms: []string{"localhost"}}, "localhost:" + port, false},
-		{door{host: "127.0.0.1:1", listed: true}, "127.0.0.1:" + port, false}, // another port is another host
-		{door{host: "127.0.0.1:" + port, listed: true}, "[::ffff:127.0.0.1]:" + port, false},
-		{door{host: "[::ffff:127.0.0.1]:" + port, listed: true}, "[::ffff:127.0.0.1]:" + port, true},
+		{&door{host: "localhost:" + port, listed: true}, "localhost:" + port, true},
+		{&door{host: "localhost:" + port}, "localhost:" + port, false},
+		{&door{host: "registry.acme.dev", listed: true}, "localhost:" + port, false},
+		{&door{host: "registry.acme.dev", listed: true, realms: []string{"localhost"}}, "localhost:" + port, true},
+		{&door{host: "registry.acme.dev", listed: true, realms: []string{"localhost:" + port}}, "localhost:" + port, true},
+		{&door{host: "registry.acme.dev", realms: []string{"localhost"}}, "localhost:" + port, false},
+		{&door{host: "127.0.0.1:1", listed: true}, "127.0.0.1:" + port, false}, // another port is another host
+		{&door{host: "127.0.0.1:" + port, listed: true}, "[::ffff:127.0.0.1]:" + port, false},
+		{&door{host: "[::ffff:127.0.0.1]:" + port, listed: true}, "[::ffff:127.0.0.1]:" + port, true},
 	} {
 		test.door.timeout = time.Second
 		conn, err := test.door.dial(t.Context(), "tcp", test.addr)
@@ -222,7 +222,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestCredentials reads what Kubernetes mounts.
+// TestReadCredential reads what Kubernetes mounts.
 func TestReadCredential(t *testing.T) {
 	config := []byte(`{"auths": {
 		"registry.acme.dev:5000": {"auth": "dXNlcjpwYXNzOndvcmQ="},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/regclient/regclient/types/mediatype"
 
+	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/release"
 )
 
@@ -221,4 +222,20 @@ func (v visit) platform(ctx context.Context, doc document, c contents, indexed *
 	}
 	image.platform, err = p.parse()
 	return image, about(err, "config %s", c.Config.Digest)
+}
+
+// promised is the contract of the images found.
+func promised(name string, root document, images []platformImage) (contract.Contract, error) {
+	source := contract.Source{Name: name}
+	if isIndex(root.mediaType) {
+		source.Index = root.body
+	}
+	for _, i := range images {
+		source.Manifests = append(source.Manifests, contract.Manifest{Digest: string(i.document.digest), Raw: i.document.body, Config: i.raw})
+	}
+	c, err := contract.New(source)
+	if err != nil {
+		return contract.Contract{}, refuse(release.ManifestInvalid, "%w", err)
+	}
+	return c, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,11 +19,19 @@ type Refusal struct {
 	Reason release.Reason
 	// RetryAfter is how long the registry asked to be left alone; 0 where it said nothing.
 	RetryAfter time.Duration
-	// Err is the detail for the log. It holds no secret, and of a stranger's text nothing but names of hosts and platforms.
+	// Err is the detail. It holds no secret, but may quote a host, a platform or a date that a stranger wrote.
 	Err error
 }
 
-func (r *Refusal) Error() string { return string(r.Reason) + ": " + r.Err.Error() }
+// Error is for the log. It is as long as one line there should be, whatever is quoted.
+func (r *Refusal) Error() string {
+	const longest = 500
+	text := string(r.Reason) + ": " + r.Err.Error()
+	if len(text) > longest {
+		text = strings.ToValidUTF8(text[:longest], "") + "…"
+	}
+	return text
+}
 
 func (r *Refusal) Unwrap() error { return r.Err }
 

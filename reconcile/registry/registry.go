@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/release"
 )
 
@@ -98,6 +99,8 @@ type Image struct {
 	MediaType string
 	Platforms []Platform // in the order of the index
 	Size      int64      // the sum over all platforms, each blob counted once
+	// Contract is what the image promises. Its fields that are of the spec are not set.
+	Contract contract.Contract
 }
 
 // Platform is the image of one platform.
@@ -172,6 +175,9 @@ func (c *Client) look(ctx context.Context, v visit, q Query) (Image, error) {
 	}
 	for _, size := range blobs {
 		found.Size += size
+	}
+	if found.Contract, err = promised(q.Name, root, images); err != nil {
+		return Image{}, err
 	}
 	return found, v.layers(ctx, layers, q.Content)
 }

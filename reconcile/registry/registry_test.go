@@ -3,10 +3,12 @@ package registry_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/registry/registrytest"
 	"tidewaiter/reconcile/release"
@@ -69,7 +71,7 @@ func TestPull(t *testing.T) {
 	for _, docker := range []bool{false, true} {
 		t.Run(fmt.Sprintf("docker=%t", docker), func(t *testing.T) {
 			r := start(t, registrytest.Options{})
-			built := registrytest.Image{Seed: "a", Platforms: []string{"linux/amd64", "linux/arm64/v8"}, Attestation: true, Docker: docker}.Build()
+			built := registrytest.Image{Seed: "a", Platforms: []string{"linux/amd64", "linux/arm64/v8"}, Attestation: true, Docker: docker, Config: registrytest.Config{Entrypoint: []string{"/app"}}}.Build()
 			put(t, r, "ci/app", "1", built)
 			want := registry.Image{Digest: built.Root.Digest, MediaType: built.Root.MediaType}
 			for i, p := range []release.Platform{"linux/amd64", "linux/arm64"} {
@@ -78,13 +80,20 @@ func TestPull(t *testing.T) {
 				want.Platforms = append(want.Platforms, registry.Platform{Platform: p, Digest: digestOf(built, m), Size: size})
 				want.Size += size
 			}
+			want.Contract = contract.Contract{Index: true, Images: []contract.Image{{
+				Platforms: []contract.Platform{
+					{Name: "linux/amd64", Size: want.Platforms[0].Size},
+					{Name: "linux/arm64", Size: want.Platforms[1].Size},
+				},
+				Entrypoint: []string{"/app"},
+			}}}
 
 			client := registry.New(registry.Options{})
 			got, err := client.Pull(t.Context(), query(r.Host, "ci/app", "1"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if fmt.Sprint(got) != fmt.Sprint(want) {
+			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %v\nwant %v", got, want)
 			}
 			first := []string{
@@ -98,7 +107,7 @@ func TestPull(t *testing.T) {
 			}
 
 			again, err := client.Pull(t.Context(), query(r.Host, "ci/app", "1"))
-			if err != nil || fmt.Sprint(again) != fmt.Sprint(want) {
+			if err != nil || !reflect.DeepEqual(again, want) {
 				t.Errorf("the second look found %v, %v", again, err)
 			}
 			if lines := asked(r); !slices.Equal(lines, []string{"HEAD /v2/ci/app/manifests/1"}) {

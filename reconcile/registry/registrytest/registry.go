@@ -29,8 +29,9 @@ type Options struct {
 	User, Password string
 	// Bearer asks for a token of the registry's own token server, /token, anonymous where there is no user.
 	Bearer bool
-	// TLS serves https with a certificate that CA signs.
-	TLS bool
+	// TLS serves https with a certificate that CA signs, for Names besides the names of this machine.
+	TLS   bool
+	Names []string
 }
 
 // Registry is a running registry on a port of the loopback interface.
@@ -73,7 +74,7 @@ func Start(options Options) (*Registry, error) {
 	}
 	r.Host = listener.Addr().String()
 	if options.TLS {
-		certificate, ca, err := selfSigned()
+		certificate, ca, err := selfSigned(options.Names)
 		if err != nil {
 			return nil, errors.Join(err, listener.Close(), store.Close())
 		}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// selfSigned makes a certificate for this machine that is its own authority, good for a day.
-func selfSigned() (certificate tls.Certificate, ca []byte, err error) {
+// selfSigned makes a certificate for this machine and further names that is its own authority, good for a day.
+func selfSigned(names []string) (certificate tls.Certificate, ca []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, nil, err
@@ -22,7 +22,7 @@ func selfSigned() (certificate tls.Certificate, ca []byte, err error) {
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "registrytest"},
-		DNSNames:              []string{"localhost"},
+		DNSNames:              append([]string{"localhost"}, names...),
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),

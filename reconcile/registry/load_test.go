@@ -1,0 +1,243 @@
+package registry_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"tidewaiter/reconcile/registry"
+	"tidewaiter/reconcile/registry/registrytest"
+	"tidewaiter/reconcile/release"
+)
+
+// TestOnce: what is content addressed is asked for once, also by images that are looked at together.
+func TestOnce(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	for i := range 10 {
+		put(t, r, "ci/app", fmt.Sprint(i), registrytest.Image{Seed: fmt.Sprint(i), Layers: []string{"base", "tools", "own " + fmt.Sprint(i)}}.Build())
+	}
+	client := registry.New(registry.Options{})
+	var looks sync.WaitGroup
+	for i := range 20 {
+		looks.Go(func() {
+			if _, err := client.Pull(t.Context(), query(r.Host, "ci/app", fmt.Sprint(i%10))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	looks.Wait()
+	seen := map[string]int{}
+	for _, req := range r.Requests() {
+		if strings.Contains(req.Path, "sha256:") {
+			seen[req.Method+" "+req.Path]++
+		}
+	}
+	if want := 10*(1+1+1) + 2 + 10; len(seen) != want { // index, manifest, config; shared layers; own layers
+		t.Errorf("%d different things were asked for, want %d", len(seen), want)
+	}
+	for what, times := range seen {
+		if times != 1 {
+			t.Errorf("%s was asked for %d times", what, times)
+		}
+	}
+}
+
+// TestOneRegistryAtATime: a registry that hangs gets no more than its share of connections, and costs no other anything.
+func TestOneRegistryAtATime(t *testing.T) {
+	hanging, healthy := start(t, registrytest.Options{}), start(t, registrytest.Options{})
+	var now, most atomic.Int32
+	arrived := make(chan struct{}, 100)
+	release := make(chan struct{})
+	hanging.Wrap(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			n := now.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			arrived <- struct{}{}
+			<-release
+			now.Add(-1)
+			next.ServeHTTP(w, req)
+		})
+	})
+	client := registry.New(registry.Options{PerRegistry: 3})
+	var looks sync.WaitGroup
+	for i := range 10 {
+		put(t, hanging, "ci/app", fmt.Sprint(i), registrytest.Image{Seed: fmt.Sprint(i)}.Build())
+		put(t, healthy, "ci/app", fmt.Sprint(i), registrytest.Image{Seed: fmt.Sprint(i)}.Build())
+		looks.Go(func() {
+			if _, err := client.Pull(t.Context(), query(hanging.Host, "ci/app", fmt.Sprint(i))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range 3 {
+		<-arrived
+	}
+	for i := range 10 {
+		if _, err := client.Pull(t.Context(), query(healthy.Host, "ci/app", fmt.Sprint(i))); err != nil {
+			t.Error(err)
+		}
+	}
+	close(release)
+	looks.Wait()
+	if most.Load() != 3 {
+		t.Errorf("%d requests at a time, want 3", most.Load())
+	}
+}
+
+// TestSameRefusal: an image with several things wrong is refused for the same one each time, so that statuses do not flicker.
+func TestSameRefusal(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	built := registrytest.Image{Seed: "a", Layers: []string{"1", "2", "3", "4", "5", "6", "7", "8"}}.Build()
+	for _, layer := range built.Manifests[0].Layers[2:] {
+		delete(built.Blobs, layer.Digest)
+	}
+	put(t, r, "ci/app", "1", built)
+	first := string(built.Manifests[0].Layers[2].Digest)
+	for range 10 {
+		_, err := registry.New(registry.Options{}).Pull(t.Context(), query(r.Host, "ci/app", "1"))
+		if refusal := refused(t, err, release.LayerMissing); !strings.Contains(refusal.Error(), first) {
+			t.Fatalf("%v is not about %s", refusal, first)
+		}
+	}
+}
+
+// TestRecovers: nothing of a refusal is remembered.
+func TestRecovers(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	client := registry.New(registry.Options{})
+	q := query(r.Host, "ci/app", "1")
+	_, err := client.Pull(t.Context(), q)
+	refused(t, err, release.ImageNotFound)
+	built := twoPlatforms.Build()
+	lacking := twoPlatforms.Build()
+	delete(lacking.Blobs, built.Manifests[0].Layers[1].Digest)
+	put(t, r, "ci/app", "1", lacking)
+	_, err = client.Pull(t.Context(), q)
+	refused(t, err, release.LayerMissing)
+	for _, code := range []int{500, 502, 503, 504} {
+		r.Wrap(func(http.Handler) http.Handler { return answers(code) })
+		_, err = client.Pull(t.Context(), q)
+		refused(t, err, release.RegistryUnavailable)
+	}
+	r.Wrap(nil)
+	put(t, r, "ci/app", "1", built)
+	if _, err := client.Pull(t.Context(), q); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMetrics: labels are those that one could write down before the first request.
+func TestMetrics(t *testing.T) {
+	r, unlisted := start(t, registrytest.Options{}), start(t, registrytest.Options{})
+	put(t, r, "ci/app", "1", twoPlatforms.Build())
+	client := registry.New(registry.Options{})
+	all := prometheus.NewRegistry()
+	all.MustRegister(client.Metrics()...)
+	if _, err := client.Pull(t.Context(), query(r.Host, "ci/app", "1")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := client.Pull(t.Context(), query(r.Host, "ci/app", "2"))
+	refused(t, err, release.ImageNotFound)
+	q := query(unlisted.Host, "ci/app", "1")
+	q.Listed = false
+	_, err = client.Pull(t.Context(), q)
+	refused(t, err, release.RegistryNotAllowed)
+
+	want := "# HELP tidewaiter_registry_requests_total Requests to registries and their token servers, by registry named in the policy (or other) and by answer.\n# TYPE tidewaiter_registry_requests_total counter\n"
+	counts := map[string]int{r.Host + " 2xx": 10, r.Host + " 404": 1}
+	for _, host := range []string{r.Host, "other"} {
+		for _, code := range []string{"2xx", "3xx", "401", "403", "404", "429", "4xx", "5xx", "error"} {
+			want += fmt.Sprintf("tidewaiter_registry_requests_total{code=%q,registry=%q} %d\n", code, host, counts[host+" "+code])
+		}
+	}
+	if err := testutil.GatherAndCompare(all, strings.NewReader(want), "tidewaiter_registry_requests_total"); err != nil {
+		t.Error(err)
+	}
+	if problems, err := testutil.GatherAndLint(all); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+}
+
+// BenchmarkPull looks at 200 images of two platforms on a loopback registry, cold and again.
+func BenchmarkPull(b *testing.B) {
+	r := start(b, registrytest.Options{})
+	for i := range 200 {
+		put(b, r, fmt.Sprintf("ci/app%d", i), "1", registrytest.Image{Seed: fmt.Sprint(i), Platforms: []string{"linux/amd64", "linux/arm64"}}.Build())
+	}
+	pull := func(b *testing.B, client *registry.Client) {
+		var looks sync.WaitGroup
+		next := atomic.Int32{}
+		for range 16 {
+			looks.Go(func() {
+				for i := next.Add(1) - 1; i < 200; i = next.Add(1) - 1 {
+					if _, err := client.Pull(b.Context(), query(r.Host, fmt.Sprintf("ci/app%d", i), "1")); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		}
+		looks.Wait()
+	}
+	b.Run("first", func(b *testing.B) {
+		r.Requests()
+		for b.Loop() {
+			pull(b, registry.New(registry.Options{}))
+		}
+		b.ReportMetric(float64(len(r.Requests()))/float64(b.N)/200, "requests/image")
+	})
+	b.Run("again", func(b *testing.B) {
+		client := registry.New(registry.Options{})
+		pull(b, client)
+		r.Requests()
+		for b.Loop() {
+			pull(b, client)
+		}
+		b.ReportMetric(float64(len(r.Requests()))/float64(b.N)/200, "requests/image")
+	})
+	b.Run("skopeo", func(b *testing.B) { // for comparison: manifest and config of one platform, no layers
+		if _, err := exec.LookPath("skopeo"); errors.Is(err, exec.ErrNotFound) && os.Getenv("TIDEWAITER_TEST_REQUIRE") == "" {
+			b.Skip(err)
+		}
+		for b.Loop() {
+			var looks sync.WaitGroup
+			next := atomic.Int32{}
+			for range 8 {
+				looks.Go(func() {
+					for i := next.Add(1) - 1; i < 200; i = next.Add(1) - 1 {
+						out, err := exec.CommandContext(b.Context(), "skopeo", "inspect", "--tls-verify=false", "docker://"+r.Host+fmt.Sprintf("/ci/app%d:1", i)).CombinedOutput()
+						if err != nil {
+							b.Errorf("%v: %s", err, out)
+						}
+					}
+				})
+			}
+			looks.Wait()
+		}
+	})
+}
+
+// BenchmarkContent downloads and hashes one layer of 256 MiB.
+func BenchmarkContent(b *testing.B) {
+	const size = 256 << 20
+	r := start(b, registrytest.Options{})
+	put(b, r, "ci/large", "1", registrytest.Image{Seed: "large", Layers: []string{"large"}, LayerSize: size, Single: true}.Build())
+	q := query(r.Host, "ci/large", "1")
+	q.Content = true
+	b.SetBytes(size)
+	for b.Loop() {
+		if _, err := registry.New(registry.Options{Timeout: time.Minute}).Pull(b.Context(), q); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
