@@ -27,14 +27,14 @@ func (s *store) unpack(pack io.Reader) (err error) {
 	scanner := packfile.NewScanner(pack)
 	_, count, err := scanner.Header()
 	if err != nil {
-		return fmt.Errorf("reading a pack: %w", err)
+		return broken(err)
 	}
 	at := map[int64]Hash{} // by offset; zero for what was left out
 	var data bytes.Buffer
 	for range count {
 		header, err := scanner.NextObjectHeader()
 		if err != nil {
-			return fmt.Errorf("reading a pack: %w", err)
+			return broken(err)
 		}
 		data.Reset()
 		var sink io.Writer = &data
@@ -42,7 +42,7 @@ func (s *store) unpack(pack io.Reader) (err error) {
 			sink = io.Discard
 		}
 		if _, _, err := scanner.NextObject(sink); err != nil {
-			return fmt.Errorf("reading a pack: %w", err)
+			return broken(err)
 		}
 		if header.Length > maxObject {
 			at[header.Offset] = Hash{}
@@ -60,7 +60,7 @@ func (s *store) unpack(pack io.Reader) (err error) {
 				continue
 			}
 			if err != nil {
-				return fmt.Errorf("reading a pack: %w", err)
+				return broken(err)
 			}
 		}
 		h, isNew, err := s.put(kind, content)
@@ -73,9 +73,13 @@ func (s *store) unpack(pack io.Reader) (err error) {
 		at[header.Offset] = h
 	}
 	if _, err := scanner.Checksum(); err != nil {
-		return fmt.Errorf("reading a pack: %w", err)
+		return broken(err)
 	}
 	return nil
+}
+
+func broken(err error) error {
+	return fmt.Errorf("%w: its pack cannot be read: %w", ErrUnavailable, err)
 }
 
 // patch applies a delta. The error is errNoObject where the base is not there or the result would be too large.

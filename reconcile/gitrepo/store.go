@@ -144,13 +144,24 @@ func (s *store) read(h Hash) (plumbing.ObjectType, []byte, error) {
 	if !ok {
 		return 0, nil, fmt.Errorf("%s: %w", h, errNoObject)
 	}
+	packed := make([]byte, at.packed)
+	if _, err := s.file.ReadAt(packed, at.offset); err != nil {
+		return 0, nil, fmt.Errorf("reading the object cache: %w", err)
+	}
 	content := make([]byte, at.size)
-	inflater := flate.NewReader(io.NewSectionReader(s.file, at.offset, int64(at.packed)))
+	inflater := inflaters.Get().(io.Reader)
+	defer inflaters.Put(inflater)
+	if err := inflater.(flate.Resetter).Reset(bytes.NewReader(packed), nil); err != nil {
+		return 0, nil, err
+	}
 	if _, err := io.ReadFull(inflater, content); err != nil {
 		return 0, nil, fmt.Errorf("reading the object cache: %w", err)
 	}
-	return at.kind, content, inflater.Close()
+	return at.kind, content, nil
 }
+
+// inflaters are reused, because each is forty times as large as the usual object.
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
 
 // getKind returns an object that must be of one kind.
 func (s *store) getKind(kind plumbing.ObjectType, h Hash) ([]byte, error) {

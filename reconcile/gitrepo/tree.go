@@ -47,12 +47,12 @@ type Delta struct {
 
 // Bounds of what is read of one tree. A few objects of a stranger can name more entries than any memory holds.
 const (
-	maxEntries = 1 << 20
+	maxEntries = 1 << 19
 	maxDepth   = 512
 )
 
 // Files returns everything below a directory of a commit that is not a directory itself, sorted by path. An empty prefix is the
-// whole tree; a prefix that names no directory has no files. The error is ErrTooLarge for more than 1,048,576 files.
+// whole tree; a prefix that names no directory has no files. The error is ErrTooLarge for more than 524,288 files.
 func (r *Repo) Files(commit Hash, prefix string) ([]Entry, error) {
 	top, ok, err := r.Lookup(commit, prefix)
 	if err != nil || !ok || top.Kind != Dir {

@@ -138,9 +138,9 @@ func (r *Repo) download(ctx context.Context, request fetchRequest) (cut []Hash, 
 	pack.Progress = &remarks
 	if err := r.store.unpack(pack); err != nil {
 		if remark := printable(remarks.String()); remark != "" {
-			return nil, fmt.Errorf("%w: %w; it says: %s", ErrUnavailable, err, remark)
+			return nil, fmt.Errorf("%w; it says: %s", err, remark)
 		}
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, err
 	}
 	return cut, nil
 }

@@ -235,3 +235,20 @@ func Fsck(t testing.TB, dir string) {
 		t.Errorf("git fsck --strict: %s", out)
 	}
 }
+
+// Count lets requests through and adds up the bytes of the answers.
+func Count(bytes *int) Fault {
+	return func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+		server.ServeHTTP(&counter{w, bytes}, r)
+	}
+}
+
+type counter struct {
+	http.ResponseWriter
+	bytes *int
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c.bytes += len(p)
+	return c.ResponseWriter.Write(p)
+}
