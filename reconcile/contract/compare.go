@@ -21,7 +21,7 @@ type Policy struct {
 // Compare finds what the new image does not promise as the old one did. Equal findings on several platforms are one. The
 // order is that of the rules and, of one rule, that of the subjects.
 func Compare(old, new Contract, p Policy) []Finding {
-	pairs, oldNames, newNames := common(old, new), old.names(), new.names()
+	pairs, oldNames, newNames := common(&old, &new), old.names(), new.names()
 	var findings []Finding
 	for i := range rules {
 		r := &rules[i]
@@ -50,11 +50,9 @@ func Compare(old, new Contract, p Policy) []Finding {
 // Inspect finds what is wrong with an image whatever it is compared with.
 func Inspect(c Contract, p Policy) []Finding {
 	var found gathering
-	for _, image := range c.Images {
-		for _, platform := range image.Platforms {
-			if platform.Config != "" {
-				found.add(change{platform.Name, platform.Name, platform.Config}, platform.Name)
-			}
+	for _, v := range c.views() {
+		if v.Config != "" {
+			found.add(change{v.Name, v.Name, v.Config}, v.Name)
 		}
 	}
 	return platformMismatch.findings(found, p, false)
@@ -74,38 +72,39 @@ type view struct {
 }
 
 // common are the platforms that both images have, sorted by name.
-func common(old, new Contract) []pair {
+func common(old, new *Contract) []pair {
 	env, labels := union(old.ContractEnv, new.ContractEnv), union(old.ContractLabels, new.ContractLabels)
 	var pairs []pair
-	for a := range old.views {
-		for b := range new.views {
+	theirs := new.views()
+	for _, a := range old.views() {
+		for _, b := range theirs {
 			if a.Name == b.Name {
 				pairs = append(pairs, pair{a, b, env, labels})
 			}
 		}
 	}
-	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Compare(a.old.Name, b.old.Name) })
 	return pairs
 }
 
-// views goes through the platforms of an image.
-func (c *Contract) views(yield func(view) bool) {
+// views are the platforms of an image, sorted by name.
+func (c *Contract) views() []view {
+	var views []view
 	for i := range c.Images {
-		for j := range c.Images[i].Platforms {
-			if !yield(view{&c.Images[i], &c.Images[i].Platforms[j]}) {
-				return
-			}
+		image := &c.Images[i]
+		for j := range image.Platforms {
+			views = append(views, view{image, &image.Platforms[j]})
 		}
 	}
+	slices.SortFunc(views, func(a, b view) int { return cmp.Compare(a.Name, b.Name) })
+	return views
 }
 
-// names are the platforms of an image, sorted.
+// names are the names of an image's platforms, sorted.
 func (c *Contract) names() []string {
 	var names []string
-	for v := range c.views {
+	for _, v := range c.views() {
 		names = append(names, v.Name)
 	}
-	slices.Sort(names)
 	return names
 }
 

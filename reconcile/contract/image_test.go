@@ -19,7 +19,7 @@ type part struct {
 	size        int64
 }
 
-func (p part) platformJSON(s string) string {
+func platformJSON(s string) string {
 	os, rest, _ := strings.Cut(s, "/")
 	arch, variant, _ := strings.Cut(rest, "/")
 	return fmt.Sprintf(`"os": %q, "architecture": %q, "variant": %q`, os, arch, variant)
@@ -43,7 +43,7 @@ func (p part) documents() Manifest {
 		manifest += `"config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1000},`
 	}
 	raw := fmt.Appendf(nil, `{"schemaVersion": 2, %s "layers": [{"size": %d}]}`, manifest, p.size)
-	text := fmt.Appendf(nil, `{%s, "created": %s, "config": %s}`, p.platformJSON(built), created, config)
+	text := fmt.Appendf(nil, `{%s, "created": %s, "config": %s}`, platformJSON(built), created, config)
 	// What makes the digest is of no matter here, but that two parts have two.
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", p.platform, raw, text))
 	return Manifest{Digest: fmt.Sprintf("sha256:%x", sum), Raw: raw, Config: text}
@@ -64,7 +64,7 @@ func multi(parts ...part) Source {
 		if annotations == "" {
 			annotations = "{}"
 		}
-		entries = append(entries, fmt.Sprintf(`{"digest": %q, "platform": {%s}, "annotations": %s}`, m.Digest, p.platformJSON(p.platform), annotations))
+		entries = append(entries, fmt.Sprintf(`{"digest": %q, "platform": {%s}, "annotations": %s}`, m.Digest, platformJSON(p.platform), annotations))
 		s.Manifests = append(s.Manifests, m)
 	}
 	s.Index = fmt.Appendf(nil, `{"schemaVersion": 2, "manifests": [%s]}`, strings.Join(entries, ", "))

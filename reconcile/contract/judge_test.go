@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A release said to be a fix that drops a platform, loses a variable and changes its command.
@@ -43,6 +44,8 @@ func TestJudge(t *testing.T) {
 			Verdict{Right: Incompatible, Needs: Incompatible}},
 		{"every contradiction accepted", Policy{Mode: Fix, Accept: []Accept{because(noPlatform), because(mismatch), because(otherHome)}},
 			Verdict{Right: Fix, Needs: Incompatible}}, // a warning still needs more
+		{"everything accepted", Policy{Mode: Fix, Accept: []Accept{because(noPlatform), because(mismatch), because(otherHome), {Rule: "platform-added", Subject: "linux/s390x"}, {Rule: "cmd-changed"}, {Rule: "env-removed", Subject: "EDITOR"}}},
+			Verdict{Right: Fix, Needs: Fix}},
 		{"one is left", Policy{Mode: Fix, Accept: []Accept{because(noPlatform), because(mismatch)}},
 			Verdict{Contradicted: true, Right: Incompatible, Needs: Incompatible, Accept: []Accept{otherHome}}},
 		{"accepts that match nothing", Policy{Mode: Incompatible, Accept: []Accept{because(mismatch), {Rule: "platform-removed", Subject: "linux/arm"}, {Rule: "platform-removed"}, {Rule: "no-such-rule"}}},
@@ -69,6 +72,14 @@ func TestJudgeNothing(t *testing.T) {
 	}
 }
 
+// What the mode allows does not contradict it, at whatever level somebody recorded it.
+func TestAModeIsNotContradictedByWhatItAllows(t *testing.T) {
+	found := []Finding{{Rule: "port-added", Needs: Feature, Level: Deny}}
+	if got, want := Judge(found, Policy{Mode: Feature}), (Verdict{Right: Feature, Needs: Feature}); !reflect.DeepEqual(got, want) {
+		t.Errorf("verdict is %+v, want %+v", got, want)
+	}
+}
+
 // The lines that a verdict offers must be enough, and so must its mode.
 func TestVerdictsOfferWhatHelps(t *testing.T) {
 	old, new := broken(t)
@@ -89,6 +100,8 @@ func TestVerdictsOfferWhatHelps(t *testing.T) {
 // A policy that is stricter or milder changes levels where the mode does not allow the change, and where it does only for the milder.
 func TestLevels(t *testing.T) {
 	old, new := broken(t)
+	old.Images[0].Platforms[0].Created = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	new.Images[0].Platforms[0].Created = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		rule string
 		mode Mode
@@ -101,6 +114,7 @@ func TestLevels(t *testing.T) {
 		{"cmd-changed", Feature, Deny, Info},
 		{"cmd-changed", Fix, Info, Info},
 		{"platform-mismatch", Incompatible, Warn, Warn},
+		{"created-regressed", Incompatible, Deny, Deny},
 	} {
 		p := Policy{Mode: c.mode, Levels: map[string]Level{c.rule: c.set}}
 		found := false
@@ -210,9 +224,9 @@ func TestWordsThatNobodyKnows(t *testing.T) {
 
 // What an image says must not be able to forge a line of a report, nor fill it.
 func TestTextsOfImagesAreHarmless(t *testing.T) {
-	long := strings.Repeat("ß", 500)
+	long, fits := strings.Repeat("ß", 500), strings.Repeat("ß", shown)
 	old := contractOf(t, single(part{platform: "linux/amd64", config: `{"Volumes": {"/a\n## fine\u202e": {}}, "User": "` + long + `"}`}))
-	new := contractOf(t, single(part{platform: "linux/amd64", config: `{"User": "app"}`}))
+	new := contractOf(t, single(part{platform: "linux/amd64", config: `{"User": "` + fits + `"}`}))
 	found := Compare(old, new, Policy{Mode: Fix})
 	if len(found) != 2 {
 		t.Fatalf("found %v", found)
@@ -220,11 +234,29 @@ func TestTextsOfImagesAreHarmless(t *testing.T) {
 	if got, want := found[0].Old, long[:2*shown]+"…"; got != want {
 		t.Errorf("a long user is shown as %q, want %q", got, want)
 	}
+	if got := found[0].New; got != fits {
+		t.Errorf("a user that is not too long is shown as %q", got)
+	}
 	if got, want := found[1].Subject, `"/a\n## fine\u202e"`; got != want {
 		t.Errorf("a volume is called %s, want %s", got, want)
 	}
 	v := Judge(found, Policy{Mode: Fix})
 	if again := Judge(Compare(old, new, Policy{Mode: Fix, Accept: v.Accept}), Policy{Mode: Fix, Accept: v.Accept}); again.Contradicted || len(again.Unused) > 0 {
 		t.Errorf("accepted as it is shown the verdict is %+v", again)
+	}
+}
+
+func TestFindingsInOneLine(t *testing.T) {
+	f := Finding{Rule: "env-changed", Needs: Incompatible, Platforms: []string{"linux/amd64", "linux/arm64"}, Subject: "LANG", Old: "C", New: "C.UTF-8", Text: "the variable has another value"}
+	unfit := Finding{Rule: "platform-mismatch", Platforms: []string{"linux/arm64"}, Subject: "linux/arm64", Text: "the config says another platform than the index"}
+	accepted := Finding{Rule: "index-to-single", Needs: Incompatible, Text: "an index became a single manifest", Accepted: true}
+	for want, f := range map[string]Finding{
+		"env-changed LANG on linux/amd64, linux/arm64: the variable has another value, C → C.UTF-8 (needs incompatible)": f,
+		"platform-mismatch linux/arm64: the config says another platform than the index (no mode allows it)":             unfit,
+		"index-to-single: an index became a single manifest (accepted)":                                                  accepted,
+	} {
+		if got := f.String(); got != want {
+			t.Errorf("%+v reads\n%s\nwant\n%s", f, got, want)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +115,8 @@ var breaking = []struct {
 		was: "2026-11-02T00:00:00Z", is: "2026-11-01T10:00:00Z"},
 	{rule: "size-growth", needs: "compatible-fix", levels: "warn info info",
 		old: part{size: 99_999_000}, new: part{size: 125_000_000}, was: "100.0 MB", is: "125.0 MB"},
+	{rule: "size-growth", needs: "compatible-fix", levels: "warn info info",
+		old: part{size: 99_999_000}, new: part{size: 199_999_000}, was: "100.0 MB", is: "200.0 MB"},
 	{rule: "size-growth", needs: "compatible-feature", levels: "warn warn info",
 		old: part{size: 99_999_000}, new: part{size: 200_000_000}, was: "100.0 MB", is: "200.0 MB"},
 	{rule: "repository-changed", needs: "incompatible", levels: "warn warn info", old: part{}, new: part{},
@@ -158,6 +161,7 @@ var harmless = []struct {
 	{rule: "label-removed", old: `{"Labels": {"team": "go"}}`, new: `{"Labels": {"team": "rust"}}`},
 	{rule: "base-changed", old: part{}, new: part{manifest: `"annotations": {"org.opencontainers.image.base.name": "alpine:3"},`}},
 	{rule: "created-regressed", old: part{created: "2026-11-02T00:00:00Z"}, new: part{created: "2026-11-02T00:00:00.5Z"}},
+	{rule: "created-regressed", old: part{created: "2026-11-02T00:00:00Z"}, new: part{created: "2026-11-02T00:00:01Z"}},
 	{rule: "created-regressed", old: part{created: "2026-11-02T00:00:00Z"}, new: part{created: "1970-01-01T00:00:00Z"}},
 	{rule: "created-regressed", old: part{created: "2026-11-02T00:00:00Z"}, new: part{created: "1980-01-01T00:00:01Z"}},
 	{rule: "created-regressed", old: part{created: "2026-11-02T00:00:00Z"}, new: part{}},
@@ -166,8 +170,7 @@ var harmless = []struct {
 	{rule: "repository-changed", old: part{}, new: part{}, newSpec: spec{repository: "ghcr.io/acme/app"}},
 }
 
-func partOf(t *testing.T, v any, platform string) part {
-	t.Helper()
+func partOf(v any, platform string) part {
 	var p part
 	switch v := v.(type) {
 	case part:
@@ -181,9 +184,9 @@ func partOf(t *testing.T, v any, platform string) part {
 
 // shapes are the two kinds of image that each rule is tested on.
 var shapes = map[string]func(t *testing.T, v any) Contract{
-	"single": func(t *testing.T, v any) Contract { return contractOf(t, single(partOf(t, v, "linux/amd64"))) },
+	"single": func(t *testing.T, v any) Contract { return contractOf(t, single(partOf(v, "linux/amd64"))) },
 	"index": func(t *testing.T, v any) Contract {
-		return contractOf(t, multi(partOf(t, v, "linux/amd64"), partOf(t, v, "linux/arm64/v8")))
+		return contractOf(t, multi(partOf(v, "linux/amd64"), partOf(v, "linux/arm64/v8")))
 	},
 }
 
@@ -337,5 +340,21 @@ func TestEqualFindingsAreGroupedOverPlatforms(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Platforms share a description only where no rule could tell them apart.
+func TestGroupingLosesNothing(t *testing.T) {
+	for _, c := range breaking {
+		amd, arm := partOf(c.old, "linux/amd64"), partOf(c.new, "linux/arm64")
+		together := contractOf(t, multi(amd, arm))
+		for _, v := range together.views() {
+			alone := contractOf(t, multi(map[string]part{"linux/amd64": amd, "linux/arm64": arm}[v.Name])).Images[0]
+			image := *v.Image
+			image.Platforms = []Platform{*v.Platform}
+			if !reflect.DeepEqual(image, alone) {
+				t.Errorf("%s of %v and %v is %+v alone and %+v with the other", v.Name, c.old, c.new, alone, image)
+			}
+		}
 	}
 }
