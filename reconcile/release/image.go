@@ -85,7 +85,8 @@ type Release struct {
 	Image   Image     `json:"image"`
 	Upgrade Upgrade   `json:"upgrade"` // as declared
 	Request Commit    `json:"request"`
-	Time    time.Time `json:"time"` // when it was released
+	Time    time.Time `json:"time"`             // when it was released
+	Carried Mode      `json:"carried,omitzero"` // the greatest mode of the requests it superseded
 }
 
 // Reference is the release's full name, registry/repository[:tag]@digest.

@@ -140,7 +140,7 @@ func (s *State) turn(w World) (release *Release, look *Look, again bool) {
 		}
 		switch reason {
 		case Released:
-			release := Release{version, digest, r.Applied(), r.Image, r.Upgrade, r.Commit, w.Now}
+			release := Release{version, digest, r.Applied(), r.Image, r.Upgrade, r.Commit, w.Now, r.Carried}
 			at, _ := slices.BinarySearchFunc(s.Releases, version, func(r Release, v Version) int { return r.Version.Compare(v) })
 			s.Releases = slices.Concat(s.Releases[:at], []Release{release}, s.Releases[at:])
 			s.Requests, s.Concluded = slices.Concat(open, rest), Released
