@@ -152,6 +152,13 @@ func (r *Repo) Chain(ctx context.Context, branch string, tip, from Hash) ([]Comm
 
 // firstParents walks from a commit back as far as the store goes. The end is from where it was met, the oldest commit of the
 // chain where its first parent is not here, or zero where the history ends.
+// CommitAt returns a commit that Chain made readable.
+func (r *Repo) CommitAt(h Hash) (Commit, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.commit(h)
+}
+
 func (r *Repo) firstParents(tip, from Hash) (chain []Commit, end Hash, err error) {
 	for at := tip; at != from; {
 		c, err := r.commit(at)
