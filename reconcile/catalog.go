@@ -1,0 +1,203 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"tidewaiter/reconcile/gitrepo"
+	"tidewaiter/reconcile/release"
+	"tidewaiter/schema"
+)
+
+// specDir is the folder of the catalog that holds the specs, and nothing else.
+const specDir = "images"
+
+// catalog is what the files under images/ say at one commit, and which of them stands for which image.
+type catalog struct {
+	files  map[string]file     // by path
+	claims map[string][]string // by name: the paths of the files that say so, usable or not
+	owner  map[string]string   // by name: the path that the image is read from
+	stands map[string]string   // by path: the name it stands for
+}
+
+// file is one file under images/: a valid spec, or problems with positions and perhaps a name.
+type file struct {
+	hash     gitrepo.Hash
+	name     string
+	image    *schema.Image
+	problems []string
+}
+
+// edit is what a commit did to one file; an entry that is nil says it is gone.
+type edit struct {
+	path string
+	file *file
+}
+
+// imageChange is what a commit did to one image.
+type imageChange struct {
+	name   string
+	change release.Change
+}
+
+// newCatalog is a catalog without files, whose images stand for the paths they were read from last.
+func newCatalog(owner map[string]string) *catalog {
+	c := &catalog{files: map[string]file{}, claims: map[string][]string{}, owner: map[string]string{}, stands: map[string]string{}}
+	for name, p := range owner {
+		c.own(name, p)
+	}
+	return c
+}
+
+// names are all images that a file stands for or stood for last, sorted.
+func (c *catalog) names() []string { return slices.Sorted(maps.Keys(c.owner)) }
+
+// all are the names of those and of every image that a file claims to be, sorted.
+func (c *catalog) all() []string {
+	names := maps.Clone(c.owner)
+	for name := range c.claims {
+		names[name] = ""
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// apply puts the edits of one commit in place and returns the names of the images they may be about, sorted.
+func (c *catalog) apply(edits []edit) []string {
+	touched := map[string]bool{}
+	for _, e := range edits {
+		touched[c.stands[e.path]] = true
+		if old, ok := c.files[e.path]; ok {
+			touched[old.name] = true
+			c.claims[old.name] = slices.DeleteFunc(c.claims[old.name], func(p string) bool { return p == e.path })
+			if len(c.claims[old.name]) == 0 {
+				delete(c.claims, old.name)
+			}
+			delete(c.files, e.path)
+		}
+		if e.file != nil {
+			c.files[e.path] = *e.file
+			touched[e.file.name] = true
+			if e.file.name != "" {
+				c.claims[e.file.name] = append(c.claims[e.file.name], e.path)
+			}
+		}
+	}
+	delete(touched, "")
+	return slices.Sorted(maps.Keys(touched))
+}
+
+// resolve says what an image is now: its spec, or why that cannot be used; neither where no file stands for it any more.
+//
+// A file that cannot be used stands for the name last read at its path, so that a mistake never delists. Of two files with
+// one name the path that had it before keeps it; where none did, neither has it.
+func (c *catalog) resolve(name string) (spec *release.Spec, problems []string) {
+	if f, ok := c.files[c.owner[name]]; ok && f.image == nil {
+		return nil, f.problems
+	} else if ok && f.name == name {
+		return specOf(f), nil
+	}
+	var usable, broken []string
+	for _, p := range c.claims[name] {
+		if c.files[p].image != nil {
+			usable = append(usable, p)
+		} else {
+			broken = append(broken, p)
+		}
+	}
+	slices.Sort(usable)
+	switch {
+	case len(usable) == 1:
+		c.own(name, usable[0])
+		return specOf(c.files[usable[0]]), nil
+	case len(usable) > 1:
+		for _, p := range usable {
+			problems = append(problems, c.duplicate(p))
+		}
+		return nil, problems
+	case len(broken) > 0:
+		p := slices.Min(broken)
+		c.own(name, p)
+		return nil, c.files[p].problems
+	}
+	return nil, nil
+}
+
+func specOf(f file) *release.Spec {
+	spec := f.image.Spec()
+	return &spec
+}
+
+func (c *catalog) own(name, p string) {
+	c.disown(name)
+	c.owner[name], c.stands[p] = p, name
+}
+
+// disown forgets an image: it is delisted.
+func (c *catalog) disown(name string) {
+	if p := c.owner[name]; c.stands[p] == name {
+		delete(c.stands, p)
+	}
+	delete(c.owner, name)
+}
+
+// problems lists every file that cannot be used, by path.
+func (c *catalog) problems() []release.Problem {
+	var list []release.Problem
+	for p, f := range c.files {
+		for _, text := range f.problems {
+			list = append(list, release.Problem{Path: p, Reason: release.InvalidSpec, Message: text})
+		}
+		if f.image != nil && c.owner[f.name] != p {
+			list = append(list, release.Problem{Path: p, Reason: release.DuplicateName, Message: c.duplicate(p)})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b release.Problem) int { return strings.Compare(a.Path, b.Path) })
+	return list
+}
+
+// duplicate words the problem of a file whose name is another's.
+func (c *catalog) duplicate(p string) string {
+	var same []*schema.Image
+	for _, q := range c.claims[c.files[p].name] {
+		if f := c.files[q]; f.image != nil {
+			same = append(same, f.image)
+		}
+	}
+	return duplicateOf(c.files[p].image, same).String()
+}
+
+const notYAML = "only specs are kept under images/, and their names end in .yaml; move or rename this file"
+
+// readFile reads one entry under images/. What is wrong with it is in the file; the error is that it could not be read.
+func readFile(repo *gitrepo.Repo, entry gitrepo.Entry) (file, error) {
+	f := file{hash: entry.Hash}
+	refuse := func(text string) (file, error) {
+		f.problems = []string{fmt.Sprintf("%s:1:1: %s", entry.Path, text)}
+		return f, nil
+	}
+	switch {
+	case entry.Kind == gitrepo.Symlink:
+		return refuse("this is a symbolic link; a spec is a regular file")
+	case entry.Kind != gitrepo.File && entry.Kind != gitrepo.Executable:
+		return refuse("this is no regular file; a spec is one")
+	case path.Ext(entry.Path) != ".yaml":
+		return refuse(notYAML)
+	}
+	data, err := repo.Blob(entry.Hash, schema.MaxFileSize)
+	switch {
+	case errors.Is(err, gitrepo.ErrTooLarge):
+		return refuse(fmt.Sprintf("the file is larger than %d KiB; a spec is smaller", schema.MaxFileSize>>10))
+	case err != nil:
+		return file{}, fmt.Errorf("reading %s: %w", entry.Path, err)
+	}
+	name, image, problems := schema.DecodeImage(entry.Path, data)
+	f.name, f.image = name, image
+	for _, p := range problems {
+		f.problems = append(f.problems, p.String())
+	}
+	return f, nil
+}

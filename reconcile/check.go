@@ -1,0 +1,193 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"tidewaiter/reconcile/release"
+	"tidewaiter/schema"
+)
+
+// Report is what a validation of a checkout found.
+type Report struct {
+	Specs    int              `json:"specs"`
+	Problems []schema.Problem `json:"problems"`
+}
+
+// maxLogoSize bounds a logo in bytes.
+const maxLogoSize = 256 << 10
+
+// Check validates the catalog in a directory, offline: every file under images/ as the daemon reads it, catalog.yaml, what
+// the specs refer to in the tree, and whether the policy lets each image be looked at. The error is that the directory cannot
+// be read, or holds no catalog.
+func Check(dir string) (Report, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Report{}, err
+	}
+	defer root.Close()
+	c := checkout{root.FS().(checkoutFS)}
+	policy, problems, found, err := c.policy()
+	if err != nil {
+		return Report{}, err
+	}
+	specs, more, err := c.specs()
+	if err != nil {
+		return Report{}, err
+	}
+	if !found && len(specs) == 0 && len(more) == 0 {
+		return Report{}, fmt.Errorf("%s holds no catalog: neither %s nor files under %s/", dir, catalogFile, specDir)
+	}
+	problems = append(problems, more...)
+	named := map[string][]*schema.Image{}
+	for _, spec := range specs {
+		named[spec.Name] = append(named[spec.Name], spec)
+		problems = append(problems, c.judge(spec, policy)...)
+	}
+	for _, same := range named {
+		for _, spec := range same {
+			if len(same) > 1 {
+				problems = append(problems, duplicateOf(spec, same))
+			}
+		}
+	}
+	schema.SortProblems(problems)
+	return Report{len(specs), problems}, nil
+}
+
+// checkoutFS is what a directory opened as a root offers.
+type checkoutFS interface {
+	fs.FS
+	fs.ReadLinkFS
+}
+
+// checkout is the files of a catalog, links not followed.
+type checkout struct{ files checkoutFS }
+
+// read returns the content of a regular file of at most limit bytes; otherwise it says what is wrong with it.
+func (c checkout) read(name string, limit int64) (data []byte, wrong string, err error) {
+	info, err := c.files.Lstat(name)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return nil, "this is a symbolic link; use a regular file", nil
+	case !info.Mode().IsRegular():
+		return nil, "this is no regular file", nil
+	case info.Size() > limit:
+		return nil, fmt.Sprintf("the file is larger than %d KiB", limit>>10), nil
+	}
+	f, err := c.files.Open(name)
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	data, err = io.ReadAll(io.LimitReader(f, limit))
+	return data, "", err
+}
+
+func (c checkout) policy() (*schema.Catalog, []schema.Problem, bool, error) {
+	data, wrong, err := c.read(catalogFile, schema.MaxFileSize)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &schema.Catalog{}, nil, false, nil
+	case err != nil:
+		return nil, nil, false, err
+	case wrong != "":
+		return nil, []schema.Problem{{Path: catalogFile, Line: 1, Column: 1, Message: wrong}}, true, nil
+	}
+	policy, problems := schema.DecodeCatalog(catalogFile, data)
+	return policy, problems, true, nil
+}
+
+// specs reads everything under images/: the valid specs, and what is wrong with the other files.
+func (c checkout) specs() (specs []*schema.Image, problems []schema.Problem, err error) {
+	err = fs.WalkDir(c.files, specDir, func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case name == specDir && errors.Is(err, fs.ErrNotExist):
+			return fs.SkipAll
+		case err != nil:
+			return err
+		case entry.IsDir():
+			return nil
+		}
+		data, wrong, err := c.read(name, schema.MaxFileSize)
+		if err != nil {
+			return err
+		}
+		if wrong == "" && path.Ext(name) != ".yaml" {
+			wrong = notYAML
+		}
+		if wrong != "" {
+			problems = append(problems, schema.Problem{Path: name, Line: 1, Column: 1, Message: wrong})
+			return nil
+		}
+		_, spec, found := schema.DecodeImage(name, data)
+		problems = append(problems, found...)
+		if spec != nil {
+			specs = append(specs, spec)
+		}
+		return nil
+	})
+	return specs, problems, err
+}
+
+// judge checks what the policy and the rest of the tree say about a valid spec.
+func (c checkout) judge(spec *schema.Image, catalog *schema.Catalog) []schema.Problem {
+	var problems []schema.Problem
+	at := func(field, format string, args ...any) {
+		line, column := spec.Position(field)
+		problems = append(problems, schema.Problem{Path: spec.Path, Line: line, Column: column, Message: fmt.Sprintf(format, args...)})
+	}
+	file := func(field, name string, limit int64) {
+		if name == "" || strings.HasPrefix(name, "https://") {
+			return
+		}
+		_, wrong, err := c.read(name, limit)
+		if err != nil {
+			wrong = "there is no such file in the catalog"
+		}
+		if wrong != "" {
+			at(field, "%s: %s", name, wrong)
+		}
+	}
+	file("spec.dockerfile", spec.Dockerfile.Path, schema.MaxFileSize)
+	file("spec.logo", spec.Logo, maxLogoSize)
+	if catalog == nil {
+		return problems
+	}
+	policy := catalog.Policy
+	if _, reason := policy.Judge(spec.Image); reason == release.InvalidSpec {
+		at("spec.image", "the catalog requires image.digest; add the digest that the tag has now")
+	} else if reason != "" {
+		at("spec.image", "%s: %s", reason, reason.Message())
+	}
+	if policy.Categories != nil && spec.Category != "" && !slices.Contains(policy.Categories, spec.Category) {
+		at("spec.category", "category %q is not in %s; use one of %s", spec.Category, catalogFile, strings.Join(policy.Categories, ", "))
+	}
+	if _, ok := policy.DebugProjects[spec.DebugProject]; spec.DebugProject != "" && !ok {
+		at("spec.debugProject", "debug project %q is not in %s; add it to spec.debugProjects there, or correct the name", spec.DebugProject, catalogFile)
+	}
+	return problems
+}
+
+func duplicateOf(spec *schema.Image, same []*schema.Image) schema.Problem {
+	var others []string
+	for _, other := range same {
+		if other != spec {
+			others = append(others, other.Path)
+		}
+	}
+	slices.Sort(others)
+	line, column := spec.Position("metadata.name")
+	return schema.Problem{
+		Path: spec.Path, Line: line, Column: column,
+		Message: fmt.Sprintf("metadata.name %s is also that of %s", spec.Name, strings.Join(others, ", ")), Hint: "rename or remove one of the two",
+	}
+}

@@ -1,0 +1,51 @@
+// Package reconcile keeps a catalog: it watches a Git repository of specs, releases what was merged, and writes back what
+// became of it. [Daemon.Pass] is the whole story; read it first.
+//
+// # One pass
+//
+// A pass asks where the branches are, reads what was written (only if somebody else wrote), walks the first parents since
+// the commit observed last, lets package release work out what follows, and writes the outcome as one commit on exactly
+// what was read. It never waits for a registry: what is unknown is asked in the background, and when answers come, the next
+// pass goes on with them. So a registry that hangs delays its own images and nobody else's.
+//
+// Where the branch has not moved, no answer came and nothing is due, a pass is one request for refs.
+//
+// # What is where
+//
+// Git is the only state. The catalog's branch is people's: it is read and never written. The status branch is the daemon's:
+// release records that never change, one status per image with every request that is not final, and the commit observed. A
+// status holds what planning needs, so a start reads statuses and the specs at the observed commit, and no history before it.
+//
+// Everything in memory is either a copy of what Git holds or follows from it and the answers of registries. When another
+// daemon writes first, all that follows is thrown away and worked out again from what is there now.
+//
+// # Invariants
+//
+//  1. People's files are never written.
+//  2. A pass makes at most one commit, exactly on what was read, or nothing.
+//  3. A pass without outside change is silent: no commit, no request but for the refs.
+//  4. A release record never changes.
+//  5. A version is greater than the release it upgrades and is never used twice; a channel moves back or empties only by a
+//     withdrawal or a delisting.
+//  6. The outcome is independent of polling and crashes.
+//  7. The author's mistake, the world's answer and our own error are three kinds and never mixed.
+//
+// # Decisions
+//
+// What is news. A status is written when something that people or consumers see has changed: a release, a condition, a
+// channel, a problem. Everything else (the commit that changed a title, a request that is being looked at) is written along
+// with the next news, or worked out again by the next start. That keeps quiet catalogs quiet and makes statuses readable.
+//
+// Backlog. A commit may be observed while a request before it has no answer yet. What it did is then kept in the image's
+// status as it is, and taken into account when its turn comes. This is what makes the outcome independent of how fast
+// registries answer, and lets the observed commit move on for all other images.
+//
+// Reading the specs again at a start costs a few seconds for ten thousand of them. It is what a file that is invalid, or one
+// of two with the same name, means that makes it worthwhile: there is no second copy of that in the statuses that could be wrong.
+//
+// Files that a spec refers to (a Dockerfile by path, a logo) decide nothing about a release, so the daemon does not look at
+// them; tidewaiter check does. The same holds for categories and debug projects.
+//
+// A file with a mistake stands for the image last read at its path even if it names another one, so that a mistake never
+// delists.
+package reconcile
