@@ -1,0 +1,150 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"tidewaiter/reconcile"
+	"tidewaiter/reconcile/release"
+)
+
+// withStatuses opens the repository of a command and gives what was written there to do.
+func withStatuses(cmd *cobra.Command, git *gitFlags, do func(*reconcile.Statuses) error) (err error) {
+	repo, err := git.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = cmp.Or(err, repo.Close()) }()
+	statuses, err := reconcile.ReadStatuses(cmd.Context(), repo, git.branch, git.statusBranch)
+	if err != nil {
+		return err
+	}
+	return do(statuses)
+}
+
+// row is one image in a list.
+type row struct {
+	Name    string                  `json:"name"`
+	Latest  *release.Version        `json:"latest,omitempty"`
+	Ready   release.ConditionStatus `json:"ready"`
+	Reason  release.Reason          `json:"reason"`
+	Message string                  `json:"message"`
+	Since   time.Time               `json:"since"` // the newest release, or the last transition where there is none
+}
+
+func rowOf(name string, s release.ImageStatus) row {
+	r := row{Name: name}
+	for _, c := range s.Conditions {
+		if c.Type == "Ready" {
+			r.Ready, r.Reason, r.Message, r.Since = c.Status, c.Reason, c.Message, c.Since
+		}
+	}
+	if len(s.Channels) > 0 {
+		latest := s.Channels[0]
+		r.Latest, r.Since = &latest.Version, latest.Released
+	}
+	return r
+}
+
+func newList() *cobra.Command {
+	var git gitFlags
+	var output outputFlag
+	cmd := &cobra.Command{
+		Use:     "list --repo URL",
+		Short:   "List the images of a catalog and where each stands",
+		Example: "  tidewaiter list --repo https://git.acme.dev/catalog",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStatuses(cmd, &git, func(statuses *reconcile.Statuses) error {
+				names, err := statuses.Names()
+				if err != nil {
+					return err
+				}
+				rows := make([]row, 0, len(names))
+				for _, name := range names {
+					s, _, err := statuses.Image(name)
+					if err != nil {
+						return err
+					}
+					rows = append(rows, rowOf(name, s))
+				}
+				if output.value != "table" {
+					return writeValue(cmd.OutOrStdout(), output.value, rows)
+				}
+				return writeRows(cmd.OutOrStdout(), rows, time.Now())
+			})
+		},
+	}
+	git.add(cmd.Flags())
+	output.add(cmd, "table", "json", "yaml")
+	return cmd
+}
+
+func writeRows(w io.Writer, rows []row, now time.Time) error {
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(w, "the catalog has no images yet")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "NAME\tLATEST\tREADY\tREASON\tAGE")
+	for _, r := range rows {
+		latest := "-"
+		if r.Latest != nil {
+			latest = r.Latest.String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Name, latest, r.Ready, r.Reason, age(now.Sub(r.Since)))
+	}
+	return t.Flush()
+}
+
+// age words a duration as kubectl does: the greatest unit that fits.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// writeValue writes a value as indented JSON, or as the YAML that says the same.
+func writeValue(w io.Writer, form string, value any) error {
+	if form == "json" {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(value)
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	var node yaml.Node // JSON is YAML; decoding it keeps the order of keys
+	if err := yaml.Unmarshal(text, &node); err != nil {
+		return err
+	}
+	blockStyle(&node)
+	encoder := yaml.NewEncoder(w)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&node); err != nil {
+		return err
+	}
+	return encoder.Close()
+}
+
+func blockStyle(n *yaml.Node) {
+	n.Style = 0
+	for _, child := range n.Content {
+		blockStyle(child)
+	}
+}

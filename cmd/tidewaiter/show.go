@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tidewaiter/reconcile"
+	"tidewaiter/reconcile/release"
+	"tidewaiter/schema"
+)
+
+// shown is one image as show writes it for scripts.
+type shown struct {
+	Name string `json:"name"`
+	release.ImageStatus
+	Releases []schema.Record `json:"releases"`
+}
+
+func newShow() *cobra.Command {
+	var git gitFlags
+	var output outputFlag
+	cmd := &cobra.Command{
+		Use:     "show NAME --repo URL",
+		Short:   "Show one image: its channels, what waits or fails and why, its versions",
+		Example: "  tidewaiter show go-builder --repo https://git.acme.dev/catalog",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withStatuses(cmd, &git, func(statuses *reconcile.Statuses) error {
+				name := args[0]
+				status, err := imageOf(statuses, name)
+				if err != nil {
+					return err
+				}
+				records, err := statuses.Records(name)
+				if err != nil {
+					return err
+				}
+				if output.value != "table" {
+					return writeValue(cmd.OutOrStdout(), output.value, shown{name, status, records})
+				}
+				return writeImage(cmd.OutOrStdout(), name, status, records, time.Now())
+			})
+		},
+	}
+	git.add(cmd.Flags())
+	output.add(cmd, "table", "json", "yaml")
+	return cmd
+}
+
+// imageOf is the status of an image that must be there.
+func imageOf(statuses *reconcile.Statuses, name string) (release.ImageStatus, error) {
+	status, found, err := statuses.Image(name)
+	if err != nil {
+		return release.ImageStatus{}, err
+	}
+	if !found {
+		return release.ImageStatus{}, problem{fmt.Errorf("the catalog has no image %q; tidewaiter list shows all of them", name)}
+	}
+	return status, nil
+}
+
+func writeImage(w io.Writer, name string, s release.ImageStatus, records []schema.Record, now time.Time) error {
+	r := rowOf(name, s)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(t, "%s\tready: %s\t%s\n", name, r.Ready, r.Reason)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s\n", r.Message)
+	for _, problem := range s.Problems {
+		fmt.Fprintf(w, "  %s\n", reconcile.Plain(problem))
+	}
+	if len(s.Channels) > 0 {
+		fmt.Fprintln(t, "\nCHANNEL\tVERSION\tREFERENCE")
+		for _, c := range s.Channels {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", c.Name, c.Version, c.Reference)
+		}
+	}
+	if len(s.Requests) > 0 {
+		fmt.Fprintln(t, "\nREQUEST\tMODE\tIMAGE\tREASON")
+		for _, q := range s.Requests {
+			reason := q.Reason
+			if reason == "" {
+				reason = release.Verifying
+			}
+			fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\n", q.ID, q.Applied(), q.Image.Reference, reason)
+		}
+	}
+	if len(records) > 0 {
+		fmt.Fprintln(t, "\nVERSION\tMODE\tCOMMIT\tAPPROVED BY\tAGE\t")
+		for _, record := range slices.Backward(records) {
+			made := record.Release()
+			note := ""
+			if s.Spec != nil && slices.ContainsFunc(s.Spec.Withdrawn, func(w release.Withdrawal) bool { return w.Version == made.Version }) {
+				note = "withdrawn"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%.8s\t%s\t%s\t%s\n", made.Version, made.Mode, made.Request.ID, reconcile.Plain(made.Request.Committer), age(now.Sub(made.Time)), note)
+		}
+	}
+	return t.Flush()
+}
