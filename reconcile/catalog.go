@@ -24,11 +24,12 @@ type catalog struct {
 	stands map[string]string   // by path: the name it stands for
 }
 
-// file is one file under images/: a valid spec, or problems with positions and perhaps a name.
+// file is one file under images/: a valid spec, or problems with positions and perhaps a name. It keeps what planning needs
+// and no texts for people: there may be tens of thousands.
 type file struct {
-	hash     gitrepo.Hash
 	name     string
-	image    *schema.Image
+	spec     *release.Spec
+	nameAt   schema.Problem // where a valid spec has its name; a place only
 	problems []string
 }
 
@@ -95,14 +96,14 @@ func (c *catalog) apply(edits []edit) []string {
 // A file that cannot be used stands for the name last read at its path, so that a mistake never delists. Of two files with
 // one name the path that had it before keeps it; where none did, neither has it.
 func (c *catalog) resolve(name string) (spec *release.Spec, problems []string) {
-	if f, ok := c.files[c.owner[name]]; ok && f.image == nil {
+	if f, ok := c.files[c.owner[name]]; ok && f.spec == nil {
 		return nil, f.problems
 	} else if ok && f.name == name {
-		return specOf(f), nil
+		return f.spec, nil
 	}
 	var usable, broken []string
 	for _, p := range c.claims[name] {
-		if c.files[p].image != nil {
+		if c.files[p].spec != nil {
 			usable = append(usable, p)
 		} else {
 			broken = append(broken, p)
@@ -112,7 +113,7 @@ func (c *catalog) resolve(name string) (spec *release.Spec, problems []string) {
 	switch {
 	case len(usable) == 1:
 		c.own(name, usable[0])
-		return specOf(c.files[usable[0]]), nil
+		return c.files[usable[0]].spec, nil
 	case len(usable) > 1:
 		for _, p := range usable {
 			problems = append(problems, c.duplicate(p))
@@ -124,11 +125,6 @@ func (c *catalog) resolve(name string) (spec *release.Spec, problems []string) {
 		return nil, c.files[p].problems
 	}
 	return nil, nil
-}
-
-func specOf(f file) *release.Spec {
-	spec := f.image.Spec()
-	return &spec
 }
 
 func (c *catalog) own(name, p string) {
@@ -151,7 +147,7 @@ func (c *catalog) problems() []release.Problem {
 		for _, text := range f.problems {
 			list = append(list, release.Problem{Path: p, Reason: release.InvalidSpec, Message: text})
 		}
-		if f.image != nil && c.owner[f.name] != p {
+		if f.spec != nil && c.owner[f.name] != p {
 			list = append(list, release.Problem{Path: p, Reason: release.DuplicateName, Message: c.duplicate(p)})
 		}
 	}
@@ -161,20 +157,21 @@ func (c *catalog) problems() []release.Problem {
 
 // duplicate words the problem of a file whose name is another's.
 func (c *catalog) duplicate(p string) string {
-	var same []*schema.Image
-	for _, q := range c.claims[c.files[p].name] {
-		if f := c.files[q]; f.image != nil {
-			same = append(same, f.image)
+	f := c.files[p]
+	var others []string
+	for _, q := range c.claims[f.name] {
+		if q != p && c.files[q].spec != nil {
+			others = append(others, q)
 		}
 	}
-	return duplicateOf(c.files[p].image, same).String()
+	return duplicateOf(f.nameAt, f.name, others).String()
 }
 
 const notYAML = "only specs are kept under images/, and their names end in .yaml; move or rename this file"
 
 // readFile reads one entry under images/. What is wrong with it is in the file; the error is that it could not be read.
 func readFile(repo *gitrepo.Repo, entry gitrepo.Entry) (file, error) {
-	f := file{hash: entry.Hash}
+	var f file
 	refuse := func(text string) (file, error) {
 		f.problems = []string{fmt.Sprintf("%s:1:1: %s", entry.Path, text)}
 		return f, nil
@@ -195,7 +192,11 @@ func readFile(repo *gitrepo.Repo, entry gitrepo.Entry) (file, error) {
 		return file{}, fmt.Errorf("reading %s: %w", entry.Path, err)
 	}
 	name, image, problems := schema.DecodeImage(entry.Path, data)
-	f.name, f.image = name, image
+	f.name = name
+	if image != nil {
+		spec := image.Spec()
+		f.spec, f.nameAt = &spec, nameOfSpec(image)
+	}
 	for _, p := range problems {
 		f.problems = append(f.problems, p.String())
 	}

@@ -52,8 +52,14 @@ func Check(dir string) (Report, error) {
 	}
 	for _, same := range named {
 		for _, spec := range same {
-			if len(same) > 1 {
-				problems = append(problems, duplicateOf(spec, same))
+			var others []string
+			for _, other := range same {
+				if other != spec {
+					others = append(others, other.Path)
+				}
+			}
+			if len(others) > 0 {
+				problems = append(problems, duplicateOf(nameOfSpec(spec), spec.Name, others))
 			}
 		}
 	}
@@ -177,17 +183,16 @@ func (c checkout) judge(spec *schema.Image, catalog *schema.Catalog) []schema.Pr
 	return problems
 }
 
-func duplicateOf(spec *schema.Image, same []*schema.Image) schema.Problem {
-	var others []string
-	for _, other := range same {
-		if other != spec {
-			others = append(others, other.Path)
-		}
-	}
-	slices.Sort(others)
+// nameOfSpec is the place of a spec's name.
+func nameOfSpec(spec *schema.Image) schema.Problem {
 	line, column := spec.Position("metadata.name")
-	return schema.Problem{
-		Path: spec.Path, Line: line, Column: column,
-		Message: fmt.Sprintf("metadata.name %s is also that of %s", spec.Name, strings.Join(others, ", ")), Hint: "rename or remove one of the two",
-	}
+	return schema.Problem{Path: spec.Path, Line: line, Column: column}
+}
+
+// duplicateOf is the problem that a name at a place is also that of other files.
+func duplicateOf(place schema.Problem, name string, others []string) schema.Problem {
+	slices.Sort(others)
+	place.Message = fmt.Sprintf("metadata.name %s is also that of %s", name, strings.Join(others, ", "))
+	place.Hint = "rename or remove one of them"
+	return place
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -73,6 +74,11 @@ SIGTERM finishes the write in hand and stops. SIGHUP looks at once, also at ever
 
 // run runs a daemon until the context ends, or once.
 func run(ctx context.Context, cfg reconcile.Config, listen string, once bool) error {
+	if os.Getenv("GOGC") == "" {
+		// Most of what the daemon keeps is a large catalog that hardly changes; a pass is seldom. Memory counts, not the
+		// time of the collector.
+		debug.SetGCPercent(40)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	daemon, err := reconcile.New(ctx, cfg)
