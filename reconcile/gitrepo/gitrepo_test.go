@@ -104,6 +104,7 @@ func write(t testing.TB, dir, name, content string) string {
 func TestQuietPollIsOneRequest(t *testing.T) {
 	s, a := catalog(t)
 	r := open(t, gitrepo.Options{URL: s.Repo("catalog.git")})
+	before := s.Connections()
 	for range 3 {
 		got := refs(t, r, "main", "status")
 		if len(got) != 1 || got.Branch("main") != hash(t, a.Head()) || !got.Branch("status").IsZero() {
@@ -112,6 +113,9 @@ func TestQuietPollIsOneRequest(t *testing.T) {
 		if asked := s.Requests(); len(asked) != 1 {
 			t.Fatalf("a look at the refs asked %q, want one request", asked)
 		}
+	}
+	if made := s.Connections() - before; made != 1 {
+		t.Errorf("three looks made %d connections, want one that is used again", made)
 	}
 }
 

@@ -129,12 +129,10 @@ func TestOneMergeIsOneSmallFetch(t *testing.T) {
 
 // After a long time off, history is fetched as far as the commit that is known, and not to its beginning.
 func TestDeepening(t *testing.T) {
-	s, a := catalog(t)
-	for i := range 400 {
-		a.Git("commit", "--quiet", "--allow-empty", "--message", fmt.Sprint(i))
-	}
-	last := hash(t, a.Push())
-	commits := strings.Fields(a.Git("rev-list", "--reverse", "HEAD"))
+	s, _ := catalog(t)
+	history(t, s.Dir("catalog.git"), "main", make([]map[string]file, 401))
+	commits := strings.Fields(gittest.Git(t, s.Dir("catalog.git"), "rev-list", "--reverse", "main"))
+	last := hash(t, commits[400])
 	for _, c := range []struct{ behind, requests, reach int }{
 		{0, 1, 2}, {1, 1, 2}, {5, 2, 8}, {7, 2, 8}, {20, 3, 32}, {100, 4, 128}, {300, 5, 512},
 	} {
@@ -203,10 +201,10 @@ func TestRewritten(t *testing.T) {
 // A merge made by git pull is known for what it is without fetching all the history there is.
 func TestPullIsFoundEarly(t *testing.T) {
 	s, a := catalog(t)
-	for i := range 200 {
-		a.Git("commit", "--quiet", "--allow-empty", "--message", fmt.Sprint(i))
-	}
-	observed := hash(t, a.Push())
+	history(t, s.Dir("catalog.git"), "main", make([]map[string]file, 200))
+	a.Git("fetch", "--quiet", "origin")
+	a.Git("reset", "--quiet", "--hard", "origin/main")
+	observed := hash(t, a.Head())
 	root := a.Git("rev-list", "--max-parents=0", "HEAD")
 	a.Git("reset", "--quiet", "--hard", "HEAD~2")
 	a.Commit("local")

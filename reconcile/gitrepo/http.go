@@ -132,11 +132,20 @@ func (r *httpRemote) do(ctx context.Context, method, path, query, wanted string,
 		}
 		return nil, unavailable(ctx, err)
 	}
+	answer.Body = drained{answer.Body}
 	if err := r.judge(answer, "application/x-"+wanted); err != nil {
 		answer.Body.Close()
 		return nil, err
 	}
 	return answer, nil
+}
+
+// drained is a body of which the little that nobody needs is read at the end, because then the connection can be used again.
+type drained struct{ io.ReadCloser }
+
+func (d drained) Close() error {
+	io.CopyN(io.Discard, d.ReadCloser, 4096)
+	return d.ReadCloser.Close()
 }
 
 func (r *httpRemote) authorize(request *http.Request) error {

@@ -187,15 +187,18 @@ func TestLookup(t *testing.T) {
 }
 
 func TestBlobLimit(t *testing.T) {
-	s, a := catalog(t)
-	a.Git("config", "core.compression", "1")
-	a.Write("small", strings.Repeat("x", 1000))
-	a.Write("huge", strings.Repeat("0123456789abcdef", 100<<20/16))
-	a.Write("large", strings.Repeat("0123456789abcdef", 20<<20/16))
-	a.Write("larger", strings.Repeat("0123456789abcdef", 20<<20/16)+"and a delta of it")
-	a.Write("images/a.yaml", "after the huge ones\n")
-	a.Commit("100 MB")
-	a.Push()
+	s := gittest.NewServer(t)
+	s.Create("catalog.git")
+	gittest.Git(t, s.Dir("catalog.git"), "config", "core.compression", "1")
+	gittest.Git(t, s.Dir("catalog.git"), "config", "core.bigFileThreshold", "50m") // else the server takes seconds to look for a delta
+	const text = "0123456789abcdef"
+	history(t, s.Dir("catalog.git"), "main", []map[string]file{{
+		"small":         {"100644", strings.Repeat("x", 1000)},
+		"huge":          {"100644", strings.Repeat(text, 100<<20/16)},
+		"large":         {"100644", strings.Repeat(text, 20<<20/16)},
+		"larger":        {"100644", strings.Repeat(text, 20<<20/16) + "and a delta of it"},
+		"images/a.yaml": {"100644", "beside the huge ones\n"},
+	}})
 	r := open(t, gitrepo.Options{URL: s.Repo("catalog.git")})
 	var main gitrepo.Hash
 	const room = 64 << 20 // what reading the repository may allocate at once
@@ -212,7 +215,7 @@ func TestBlobLimit(t *testing.T) {
 	if got, err := blob("small", 1000); err != nil || len(got) != 1000 {
 		t.Errorf("a file of exactly the limit: got %d bytes, %v", len(got), err)
 	}
-	if got, err := blob("images/a.yaml", 1000); err != nil || string(got) != "after the huge ones\n" {
+	if got, err := blob("images/a.yaml", 1000); err != nil || string(got) != "beside the huge ones\n" {
 		t.Errorf("a file beside the huge ones: got %q, %v", got, err)
 	}
 	_, err := blob("small", 999)

@@ -49,7 +49,7 @@ func Handler(root string, allow func(user, password string, push bool) bool) (ht
 		if user == "" {
 			user = "anonymous" // http-backend takes no push from nobody
 		}
-		(&cgi.Handler{Path: backend, Env: []string{
+		(&cgi.Handler{Path: backend, Stderr: io.Discard, Env: []string{ // what it prints the client is told too
 			"GIT_PROJECT_ROOT=" + root,
 			"GIT_HTTP_EXPORT_ALL=1",
 			"GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"),

@@ -4,6 +4,9 @@ package gittest
 
 import (
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"tidewaiter/reconcile/gitrepo/githttp"
@@ -29,7 +33,12 @@ type Server struct {
 	requests []string
 	faults   map[string]Fault
 	ended    chan struct{}
+
+	connections atomic.Int64
 }
+
+// Connections returns how many connections were made so far.
+func (s *Server) Connections() int { return int(s.connections.Load()) }
 
 // Fault answers a request in place of the server, or with its help.
 type Fault func(w http.ResponseWriter, r *http.Request, server http.Handler)
@@ -56,6 +65,12 @@ func start(t testing.TB, listen func(*httptest.Server)) *Server {
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.serve(w, r, backend)
 	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that give up are what tests are about
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.connections.Add(1)
+		}
+	}
 	listen(s.Server)
 	t.Cleanup(func() {
 		close(s.ended)
@@ -251,4 +266,12 @@ type counter struct {
 func (c *counter) Write(p []byte) (int, error) {
 	*c.bytes += len(p)
 	return c.ResponseWriter.Write(p)
+}
+
+// Before does something and then lets the request through.
+func Before(do func()) Fault {
+	return func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+		do()
+		server.ServeHTTP(w, r)
+	}
 }
