@@ -96,11 +96,6 @@ func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil {
 		err = d.judge(req, resp)
 	}
-	limit, tooLong := d.limit(req.URL)
-	if err == nil && resp.ContentLength > limit && req.Method != http.MethodHead {
-		_ = resp.Body.Close()
-		err = tooLong
-	}
 	if err != nil {
 		timer.Stop()
 		defer cancel(nil)
@@ -109,6 +104,7 @@ func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, unreachable(err)
 	}
+	limit, tooLong := d.limit(req.URL)
 	resp.Request = req
 	resp.Body = &body{
 		ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timer: timer,
@@ -135,9 +131,6 @@ func (d *door) belongs(u *url.URL) bool {
 	own := hostOnly(d.host)
 	if host == own || d.names(u.Host) {
 		return true
-	}
-	if net.ParseIP(host) != nil || net.ParseIP(own) != nil {
-		return false
 	}
 	domain, err := publicsuffix.EffectiveTLDPlusOne(host)
 	ownDomain, ownErr := publicsuffix.EffectiveTLDPlusOne(own)

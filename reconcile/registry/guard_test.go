@@ -139,16 +139,20 @@ func TestBelongs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := door{host: test.registry, realms: test.realms}
+		d := door{host: test.registry, realms: test.realms, timeout: time.Second, count: func(int) {}}
 		if got := d.belongs(u); got != test.want {
 			t.Errorf("%s belongs to %s: %t", test.realm, test.registry, got)
 		}
-		if err := d.admit(u); (err == nil) != test.want {
-			t.Errorf("%s is admitted for %s: %v", test.realm, test.registry, err)
-		}
-		u.Scheme = "http"
-		if d.admit(u) == nil {
-			t.Errorf("%s is admitted for %s, which speaks https", u, test.registry)
+		for _, scheme := range []string{"https", "http"} {
+			if u.Scheme = scheme; scheme == "https" && test.want {
+				continue
+			}
+			d.open(nil, 1)
+			_, err = d.RoundTrip((&http.Request{Method: http.MethodGet, URL: u}).WithContext(t.Context()))
+			var refusal *Refusal
+			if !errors.As(err, &refusal) || refusal.Reason != release.RegistryNotAllowed {
+				t.Errorf("%s was asked for %s: %v", u, test.registry, err)
+			}
 		}
 	}
 }

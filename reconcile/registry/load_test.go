@@ -1,11 +1,8 @@
 package registry_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,6 +122,9 @@ func TestRecovers(t *testing.T) {
 	put(t, r, "ci/app", "1", lacking)
 	_, err = client.Pull(t.Context(), q)
 	refused(t, err, release.LayerMissing)
+	blob(built.Manifests[0].Layers[1].Digest, "another size")(r)
+	_, err = client.Pull(t.Context(), q)
+	refused(t, err, release.DigestMismatch)
 	for _, code := range []int{500, 502, 503, 504} {
 		r.Wrap(func(http.Handler) http.Handler { return answers(code) })
 		_, err = client.Pull(t.Context(), q)
@@ -204,26 +204,6 @@ func BenchmarkPull(b *testing.B) {
 			pull(b, client)
 		}
 		b.ReportMetric(float64(len(r.Requests()))/float64(b.N)/200, "requests/image")
-	})
-	b.Run("skopeo", func(b *testing.B) { // for comparison: manifest and config of one platform, no layers
-		if _, err := exec.LookPath("skopeo"); errors.Is(err, exec.ErrNotFound) && os.Getenv("TIDEWAITER_TEST_REQUIRE") == "" {
-			b.Skip(err)
-		}
-		for b.Loop() {
-			var looks sync.WaitGroup
-			next := atomic.Int32{}
-			for range 8 {
-				looks.Go(func() {
-					for i := next.Add(1) - 1; i < 200; i = next.Add(1) - 1 {
-						out, err := exec.CommandContext(b.Context(), "skopeo", "inspect", "--tls-verify=false", "docker://"+r.Host+fmt.Sprintf("/ci/app%d:1", i)).CombinedOutput()
-						if err != nil {
-							b.Errorf("%v: %s", err, out)
-						}
-					}
-				})
-			}
-			looks.Wait()
-		}
 	})
 }
 

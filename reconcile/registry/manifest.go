@@ -71,16 +71,15 @@ type platformImage struct {
 	raw      []byte // the config
 }
 
-// size is the compressed size in bytes: config and layers.
+// size is the compressed size in bytes: config and layers. It is right once contract.New has seen the manifest, which bounds
+// the number and size of its blobs.
 func (i platformImage) size() int64 {
 	size := i.config.Size
 	for _, layer := range i.layers {
-		size += layer.Size // each is at most 1 PiB and they are few, so this does not overflow
+		size += layer.Size
 	}
 	return size
 }
-
-const maxBlob = 1 << 50
 
 func isIndex(mediaType string) bool {
 	return mediaType == mediatype.OCI1ManifestList || mediaType == mediatype.Docker2ManifestList
@@ -96,7 +95,7 @@ func (d document) parse() (contents, error) {
 	if err := json.Unmarshal(d.body, &c); err != nil {
 		return contents{}, refuse(release.ManifestInvalid, "it is not the JSON of a manifest or an index")
 	}
-	blobs := slices.Concat(c.Manifests, c.Layers)
+	named := slices.Concat(c.Manifests, c.Layers)
 	switch {
 	case isIndex(d.mediaType):
 		if c.Config != nil || c.Layers != nil {
@@ -109,17 +108,15 @@ func (d document) parse() (contents, error) {
 		if t := c.Config.MediaType; t != mediatype.OCI1ImageConfig && t != mediatype.Docker2ImageConfig {
 			return contents{}, refuse(release.ManifestInvalid, "it is an artifact, not an image: its config has another media type")
 		}
-		blobs = append(blobs, *c.Config)
+		named = append(named, *c.Config)
 	default:
 		return contents{}, refuse(release.ManifestInvalid, "it is neither an index nor a manifest of OCI or Docker schema 2")
 	}
 	if len(c.Manifests) > maxEntries || len(c.Layers) > maxLayers {
 		return contents{}, refuse(release.ManifestInvalid, "it names more than %d manifests or %d layers", maxEntries, maxLayers)
 	}
-	for _, b := range blobs {
-		if b.Digest == "" || b.Size < 0 || b.Size > maxBlob {
-			return contents{}, refuse(release.ManifestInvalid, "a descriptor lacks its digest or has an impossible size")
-		}
+	if slices.ContainsFunc(named, func(b blobRef) bool { return b.Digest == "" }) {
+		return contents{}, refuse(release.ManifestInvalid, "a descriptor lacks its digest")
 	}
 	return c, nil
 }
@@ -181,8 +178,8 @@ func (v visit) entries(ctx context.Context, entries []blobRef, required []releas
 		}
 		doc, err := v.manifest(ctx, e.Digest, release.PlatformMissing)
 		var refusal *Refusal
-		if errors.As(err, &refusal) && refusal.Reason == release.PlatformMissing && len(required) > 0 && !slices.Contains(required, platform) {
-			return nil
+		if errors.As(err, &refusal) && refusal.Reason == release.PlatformMissing && len(required) > 0 {
+			return nil // whether it is a required one is seen when all are read
 		}
 		var image platformImage
 		switch {

@@ -38,6 +38,8 @@ func answers(status int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
 }
 
+const dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+
 var twoPlatforms = registrytest.Image{Seed: "two", Platforms: []string{"linux/amd64", "linux/arm64"}}
 
 // TestRefusals has an image for each thing that can be wrong with one.
@@ -118,19 +120,38 @@ func TestRefusals(t *testing.T) {
 			},
 			want: release.ManifestInvalid,
 		},
-		"index of 10,000": {
+		"index of 1,000": {
 			change: reindex(func(i *registrytest.Index) {
-				for len(i.Manifests) < 10000 {
+				for len(i.Manifests) < 1000 { // which would take no requests: they are all the same
 					i.Manifests = append(i.Manifests, i.Manifests[0])
 				}
 			}),
 			want: release.ManifestInvalid,
 		},
 		"empty index":         {change: reindex(func(i *registrytest.Index) { i.Manifests = nil }), want: release.ManifestInvalid},
+		"wrong config size":   {change: remake(func(m *registrytest.Manifest) { m.Config.Size++ }), want: release.DigestMismatch},
+		"wrong manifest type": {change: reindex(func(i *registrytest.Index) { i.Manifests[0].MediaType = dockerManifest }), want: release.ManifestInvalid},
+		"no digest": {
+			change: func(b *registrytest.Built) {
+				b.Root = b.Add(b.Manifests[0].MediaType, map[string]any{
+					"schemaVersion": 2, "config": b.Manifests[0].Config, "layers": []any{map[string]any{"size": 1}},
+				})
+			},
+			want: release.ManifestInvalid,
+		},
+		"manifest and index": {
+			change: func(b *registrytest.Built) {
+				m := b.Manifests[0]
+				b.Root = b.Add(m.MediaType, map[string]any{
+					"schemaVersion": 2, "config": m.Config, "layers": m.Layers, "manifests": indexOf(b).Manifests,
+				})
+			},
+			want: release.ManifestInvalid,
+		},
 		"wrong manifest size": {change: reindex(func(i *registrytest.Index) { i.Manifests[0].Size++ }), want: release.ManifestInvalid},
 		"no platform":         {change: reindex(func(i *registrytest.Index) { i.Manifests[0].Platform = nil })},
 		"odd platform": {
-			change: reindex(func(i *registrytest.Index) { i.Manifests[0].Platform.OS = "LINUX\x00" }),
+			change: reindex(func(i *registrytest.Index) { i.Manifests[0].Platform.OS = strings.Repeat("LINUX\x00", 1000) }),
 			want:   release.ManifestInvalid,
 		},
 		"index and manifest": {
@@ -252,7 +273,7 @@ func TestRefusals(t *testing.T) {
 				}
 				return
 			}
-			if refusal := refused(t, err, test.want); len(refusal.Error()) > 400 {
+			if refusal := refused(t, err, test.want); len(refusal.Error()) > 600 {
 				t.Errorf("a stranger's text is in the error: %v", refusal)
 			}
 			if image.Digest != "" {
@@ -375,6 +396,7 @@ func TestUnreachable(t *testing.T) {
 func TestOurs(t *testing.T) {
 	r := start(t, registrytest.Options{})
 	put(t, r, "ci/app", "1", twoPlatforms.Build())
+	outside := credentials(t, map[string]string{"pull/username": "puller", "pull/password": "secret", "sub/pull/username": "no password"})
 	for name, test := range map[string]struct {
 		options    registry.Options
 		credential string
@@ -383,7 +405,7 @@ func TestOurs(t *testing.T) {
 		"no certificate in it":    {options: registry.Options{CAFile: file(t, "ca.pem", "empty")}},
 		"no credentials dir":      {credential: "pull"},
 		"no such credential":      {options: registry.Options{CredentialsDir: t.TempDir()}, credential: "pull"},
-		"a credential's way out":  {options: registry.Options{CredentialsDir: t.TempDir()}, credential: "../pull"},
+		"a credential's way out":  {options: registry.Options{CredentialsDir: filepath.Join(outside, "sub")}, credential: "../pull"},
 		"a docker config without": {options: registry.Options{CredentialsDir: credentials(t, map[string]string{"pull/.dockerconfigjson": `{"auths":{}}`})}, credential: "pull"},
 	} {
 		q := query(r.Host, "ci/app", "1")
@@ -443,6 +465,49 @@ func TestRetryAfter(t *testing.T) {
 	time.Sleep(time.Until(until))
 	if _, err := client.Pull(t.Context(), query(limited.Host, "ci/app", "1")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRetryAfterDenied: whatever else a registry says with it, nobody sleeps here; the pause is for whoever asked to keep.
+func TestRetryAfterDenied(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	put(t, r, "ci/app", "1", twoPlatforms.Build())
+	when(r, "/manifests/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusForbidden)
+	})
+	client := registry.New(registry.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for range 2 {
+		_, err := client.Pull(ctx, query(r.Host, "ci/app", "1"))
+		refused(t, err, release.AccessDenied)
+	}
+}
+
+// TestRedirectLoop: a loop ends after five redirects, not when the time is over.
+func TestRedirectLoop(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	redirect("/manifests/", "/v2/ci/app/manifests/again")(r)
+	_, err := registry.New(registry.Options{}).Pull(t.Context(), query(r.Host, "ci/app", "1"))
+	refused(t, err, release.RegistryUnavailable)
+	if n := len(r.Requests()); n != 6 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestNoDigestHeader: some registries do not say a digest in answer to a HEAD.
+func TestNoDigestHeader(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	built := twoPlatforms.Build()
+	put(t, r, "ci/app", "1", built)
+	when(r, "/manifests/1", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", built.Root.MediaType)
+		_, _ = w.Write(built.Documents[built.Root.Digest].Body)
+	})
+	image, err := registry.New(registry.Options{}).Pull(t.Context(), query(r.Host, "ci/app", "1"))
+	if err != nil || image.Digest != built.Root.Digest {
+		t.Errorf("got %s, %v", image.Digest, err)
 	}
 }
 

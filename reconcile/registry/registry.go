@@ -155,6 +155,9 @@ func (c *Client) look(ctx context.Context, v visit, q Query) (Image, error) {
 		return Image{}, err
 	}
 	found := Image{Digest: root.digest, MediaType: root.mediaType}
+	if found.Contract, err = promised(q.Name, root, images); err != nil {
+		return Image{}, err
+	}
 	blobs := map[release.Digest]int64{} // each blob once, with its size
 	var layers []blobRef
 	for _, image := range images {
@@ -175,9 +178,6 @@ func (c *Client) look(ctx context.Context, v visit, q Query) (Image, error) {
 	}
 	for _, size := range blobs {
 		found.Size += size
-	}
-	if found.Contract, err = promised(q.Name, root, images); err != nil {
-		return Image{}, err
 	}
 	return found, v.layers(ctx, layers, q.Content)
 }

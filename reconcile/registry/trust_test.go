@@ -102,6 +102,14 @@ func TestPrivate(t *testing.T) {
 				t.Errorf("without a credential %v was sent", sent)
 			}
 
+			// What one credential was shown says nothing to another, nor without one, by digest either.
+			bound.Image.Digest, unbound.Image.Digest = twoPlatforms.Build().Root.Digest, twoPlatforms.Build().Root.Digest
+			if _, err := client.Pull(t.Context(), bound); err != nil {
+				t.Fatal(err)
+			}
+			_, err = client.Pull(t.Context(), unbound)
+			refused(t, err, release.AccessDenied)
+
 			wrong := bound
 			wrong.Registry.Credentials = "wrong"
 			_, err = client.Pull(t.Context(), wrong)
@@ -170,6 +178,16 @@ func TestNewSecret(t *testing.T) {
 	if _, err := client.Pull(t.Context(), q); err != nil {
 		t.Error(err)
 	}
+	r.Requests()
+	if _, err := client.Pull(t.Context(), q); err != nil {
+		t.Error(err)
+	}
+	if lines := asked(r); !slices.Equal(lines, []string{"HEAD /v2/ci/app/manifests/1"}) {
+		t.Errorf("with the new token it was asked %v", lines)
+	}
+	write("wrong again")
+	_, err = client.Pull(t.Context(), q)
+	refused(t, err, release.AccessDenied)
 }
 
 // challenge makes a registry send for tokens to a realm.
@@ -292,6 +310,24 @@ func TestRedirect(t *testing.T) {
 		if n, shown := store.sent(); n == 0 || strings.Contains(shown, "Basic") || strings.Contains(shown, "Authorization") {
 			t.Errorf("the store was asked %d times and shown %s", n, shown)
 		}
+	}
+}
+
+// TestRedirectChallenge: where content comes from has no say in what is shown to whom.
+func TestRedirectChallenge(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	put(t, r, "ci/app", "1", twoPlatforms.Build())
+	store := newStranger(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="/token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	redirect("/blobs/", store.url)(r)
+	q := query(r.Host, "ci/app", "1")
+	q.Registry.Realms = []string{"localhost"}
+	_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
+	refused(t, err, release.AccessDenied)
+	if lines := asked(r); slices.Contains(lines, "GET /token") {
+		t.Errorf("it was asked %v", lines)
 	}
 }
 

@@ -1,16 +1,14 @@
 package registry
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
-	"encoding/hex"
 	"io"
-	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/regclient/regclient"
+	"github.com/regclient/regclient/types/blob"
 	"github.com/regclient/regclient/types/descriptor"
 	"github.com/regclient/regclient/types/ref"
 
@@ -69,11 +67,8 @@ func (v visit) rootByGET(ctx context.Context, tag string) (document, error) {
 		return document{}, about(answered(err, release.ImageNotFound), "tag %s", tag)
 	}
 	body, err := m.RawBody()
-	if err != nil {
-		return document{}, err
-	}
-	sum := sha256.Sum256(body)
-	return document{release.Digest("sha256:" + hex.EncodeToString(sum[:])), m.GetDescriptor().MediaType, body}, nil
+	d := m.GetDescriptor() // of the body, as the library hashed it
+	return document{release.Digest(d.Digest), d.MediaType, body}, err
 }
 
 // manifest reads the manifest or index of a digest; missing is what it means that there is none.
@@ -83,59 +78,62 @@ func (v visit) manifest(ctx context.Context, d release.Digest, missing release.R
 		if err != nil {
 			return fact{}, answered(err, missing)
 		}
-		body, err := m.RawBody()
-		if err != nil {
-			return fact{}, err
-		}
-		if !hashes(body, d) {
-			return fact{}, refuse(release.DigestMismatch, "what is served does not hash to its digest")
-		}
-		return fact{body: body, mediaType: m.GetDescriptor().MediaType}, nil
+		body, err := m.RawBody() // it hashes to the digest, or there would be no manifest
+		return fact{body: body, mediaType: m.GetDescriptor().MediaType}, err
 	})
 	return document{d, f.mediaType, f.body}, err
 }
 
+// known returns what is known of a blob, and finds it out where nothing is. The size must be what the manifest says; one
+// that is not is not remembered, since only the digest of content stands for it.
+func (v visit) known(ctx context.Context, blob blobRef, content bool, fetch func() (fact, error)) (fact, error) {
+	same := func(f fact) error {
+		if f.size != blob.Size {
+			return refuse(release.DigestMismatch, "it is not of the %d bytes that the manifest says", blob.Size)
+		}
+		return nil
+	}
+	f, err := v.fact(ctx, factKey{v.remote, v.repository, blob.Digest, content}, func() (fact, error) {
+		f, err := fetch()
+		return f, cmp.Or(err, same(f))
+	})
+	return f, cmp.Or(err, same(f))
+}
+
 // config reads the config blob that a manifest names.
-func (v visit) config(ctx context.Context, blob blobRef) ([]byte, error) {
-	if blob.Size > maxConfig {
+func (v visit) config(ctx context.Context, config blobRef) ([]byte, error) {
+	if config.Size > maxConfig {
 		return nil, refuse(release.ManifestInvalid, "it is longer than %d bytes", maxConfig)
 	}
-	f, err := v.fact(ctx, factKey{v.remote, v.repository, blob.Digest, true}, func() (fact, error) {
-		// Only the digest is passed on: the library would follow URLs in a descriptor, and try again for ever where the
-		// size differs.
-		reader, err := v.client.BlobGet(ctx, v.ref("", ""), descriptor.Descriptor{Digest: digest.Digest(blob.Digest)})
+	f, err := v.known(ctx, config, true, func() (fact, error) {
+		reader, err := v.blob(ctx, config.Digest)
 		if err != nil {
-			return fact{}, answered(err, release.LayerMissing)
+			return fact{}, err
 		}
 		defer reader.Close()
-		body, err := io.ReadAll(io.LimitReader(reader, blob.Size+1))
-		switch {
-		case err != nil:
-			return fact{}, answered(err, release.LayerMissing)
-		case !hashes(body, blob.Digest):
-			return fact{}, refuse(release.DigestMismatch, "what is served does not hash to its digest")
-		}
-		return fact{body: body, size: int64(len(body))}, nil
+		body, err := io.ReadAll(io.LimitReader(reader, config.Size+1)) // the reader compares the digest at the end
+		return fact{body: body, size: int64(len(body))}, answered(err, release.LayerMissing)
 	})
-	if err == nil && f.size != blob.Size {
-		err = refuse(release.DigestMismatch, "it is %d bytes, the manifest says %d", f.size, blob.Size)
-	}
 	return f.body, err
+}
+
+// blob opens a blob. Only its digest is told to the library, which would follow the URLs in a descriptor, and try for ever
+// to get the size that it gives.
+func (v visit) blob(ctx context.Context, d release.Digest) (*blob.BReader, error) {
+	reader, err := v.client.BlobGet(ctx, v.ref("", ""), descriptor.Descriptor{Digest: digest.Digest(d)})
+	return reader, answered(err, release.LayerMissing)
 }
 
 // layers shows that each layer is there, with content that each is what its digest says.
 func (v visit) layers(ctx context.Context, layers []blobRef, content bool) error {
 	return each(ctx, len(layers), func(ctx context.Context, i int) error {
 		layer := layers[i]
-		f, err := v.fact(ctx, factKey{v.remote, v.repository, layer.Digest, content}, func() (fact, error) {
+		_, err := v.known(ctx, layer, content, func() (fact, error) {
 			if content {
 				return v.download(ctx, layer)
 			}
 			return v.lookUp(ctx, layer)
 		})
-		if err == nil && f.size != layer.Size {
-			err = refuse(release.DigestMismatch, "it is %d bytes, the manifest says %d", f.size, layer.Size)
-		}
 		if err != nil && len(layer.URLs) > 0 {
 			return about(err, "layer %s, whose foreign URLs are not followed", layer.Digest)
 		}
@@ -157,27 +155,13 @@ func (v visit) lookUp(ctx context.Context, layer blobRef) (fact, error) {
 
 // download reads a layer once, through its digest and into nothing. Memory is a buffer of 32 KiB.
 func (v visit) download(ctx context.Context, layer blobRef) (fact, error) {
-	reader, err := v.client.BlobGet(ctx, v.ref("", ""), descriptor.Descriptor{Digest: digest.Digest(layer.Digest)})
+	reader, err := v.blob(ctx, layer.Digest)
 	if err != nil {
-		return fact{}, answered(err, release.LayerMissing)
+		return fact{}, err
 	}
 	defer reader.Close()
 	size, err := io.Copy(io.Discard, io.LimitReader(reader, layer.Size+1)) // the reader compares the digest at the end
 	return fact{size: size}, answered(err, release.LayerMissing)
-}
-
-// hashes says whether a body is what a digest names.
-func hashes(body []byte, d release.Digest) bool {
-	algorithm, want, _ := strings.Cut(string(d), ":")
-	switch algorithm {
-	case "sha256":
-		sum := sha256.Sum256(body)
-		return hex.EncodeToString(sum[:]) == want
-	case "sha512":
-		sum := sha512.Sum512(body)
-		return hex.EncodeToString(sum[:]) == want
-	}
-	return false
 }
 
 // each does n things, a few at a time, and returns the error of the first of them in order, so that the same image is always
