@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"tidewaiter/reconcile"
+	"tidewaiter/reconcile/gitrepo"
+	"tidewaiter/reconcile/release"
+)
+
+var updateReadme = flag.Bool("update-readme", false, "write the generated tables of README.md")
+
+// The tables of metrics and of reasons in README.md are what the daemon has. Operators write alerts and runbooks by them.
+func TestReadmeTables(t *testing.T) {
+	const file = "../../README.md"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := string(data)
+	for name, table := range map[string]string{"metrics": metricsTable(t), "reasons": reasonsTable()} {
+		begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->"
+		before, rest, ok := strings.Cut(readme, begin)
+		old, after, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			t.Fatalf("README.md has no table between %q and %q", begin, end)
+		}
+		if old != table && !*updateReadme {
+			t.Errorf("the table of %s in README.md is out of date; run go test ./cmd/tidewaiter -run TestReadmeTables -update-readme\nwant:\n%s", name, table)
+		}
+		readme = before + begin + table + end + after
+	}
+	if *updateReadme {
+		if err := os.WriteFile(file, []byte(readme), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func metricsTable(t *testing.T) string {
+	t.Helper()
+	daemon, err := reconcile.New(context.Background(), reconcile.Config{
+		Git: gitrepo.Options{URL: t.TempDir()}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = daemon.Close() })
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(daemon.Metrics()...)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("| metric | type | labels | what it is |\n|---|---|---|---|\n")
+	for _, f := range families {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), labels(f), f.GetHelp())
+	}
+	return b.String()
+}
+
+func labels(f *dto.MetricFamily) string {
+	var names []string
+	for _, label := range f.GetMetric()[0].GetLabel() {
+		names = append(names, "`"+label.GetName()+"`")
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func reasonsTable() string {
+	again := map[release.Kind]string{
+		release.Waits:     "with a commit or a change of the policy",
+		release.Retried:   "by itself, with growing pauses up to an hour, or at SIGHUP",
+		release.Transient: "by itself",
+		release.Ours:      "by itself; never written to Git",
+	}
+	var b strings.Builder
+	b.WriteString("| reason | what it means, and what to do | looked at again |\n|---|---|---|\n")
+	for _, reason := range release.Refusals() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", reason, reason.Message(), again[reason.Kind()])
+	}
+	for _, reason := range []release.Reason{
+		release.HistoryRewritten, release.DelistingHeld, release.SpecsInvalid, release.StatusMissing, release.StatusTampered,
+	} {
+		fmt.Fprintf(&b, "| `%s` | %s | for the whole catalog |\n", reason, reason.Message())
+	}
+	return b.String()
+}
