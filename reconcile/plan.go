@@ -72,7 +72,15 @@ func (n planned) isNews() bool {
 		return true
 	}
 	return n.look == nil &&
-		(!reflect.DeepEqual(n.status.Conditions, n.written.Conditions) || !slices.Equal(n.status.Problems, n.written.Problems))
+		(!reflect.DeepEqual(n.status.Conditions, n.written.Conditions) || !slices.Equal(n.status.Problems, n.written.Problems) || n.closes())
+}
+
+// closes reports whether a request that is written as open no longer is: it was superseded or dropped, which is final, so that a
+// restart must not take it up again.
+func (n planned) closes() bool {
+	return slices.ContainsFunc(n.written.Requests, func(w release.Request) bool {
+		return !slices.ContainsFunc(n.next.Requests, func(r release.Request) bool { return r.ID == w.ID })
+	})
 }
 
 // dirty reports whether the status file would change at all.
