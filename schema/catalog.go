@@ -156,12 +156,15 @@ func (d *document) checkTemplate(pointer, template string) {
 		d.problem(pointer, quote(template)+" has another placeholder than {image}, {review} and {ref}", "use these only")
 		return
 	}
-	host, _, _ := strings.Cut(strings.TrimPrefix(template, "https://"), "/")
-	if strings.Contains(host, "{") && !strings.Contains(host, "?") {
+	host := strings.TrimPrefix(template, "https://")
+	if end := strings.IndexAny(host, "/?#"); end >= 0 {
+		host = host[:end]
+	}
+	if strings.Contains(host, "{") {
 		d.problem(pointer, quote(template)+" has a placeholder in its host", "use placeholders after the host only")
 		return
 	}
-	d.checkLink(pointer, link)
+	d.judgeLink(pointer, link)
 }
 
 var units = map[string]float64{

@@ -92,12 +92,13 @@ func position(data []byte, at int) (line, column int) {
 // syntaxHints are for the mistakes that people make most, by what the parser says of them.
 var syntaxHints = []struct{ says, hint string }{
 	{"tab character", "indent with spaces, not tabs"},
-	{"mapping values are not allowed", `indent fields of one block alike, and quote a value that holds ": "`},
+	{"mapping values are not allowed", `write fields as name: value, all of a block indented alike, and quote a value that holds ": "`},
 	{"cannot start any token", "indent with spaces, not tabs, and quote a value that begins with @, % or `"},
 	{"could not find expected ':'", "write a field as name: value"},
 	{"end of stream", "close the quotation mark or bracket opened here"},
 	{"',' or", "close the bracket opened before"},
 	{"unknown anchor", "anchors and aliases cannot be used; repeat the value, or quote one that begins with *"},
+	{"incompatible YAML", "remove the line that begins with %"},
 	{"escape", `write \\ for a backslash between double quotes, or use single ones`},
 	{"exceeded max depth", "write it with fewer levels"},
 	{"expected", "indent fields of one block alike, and close quotation marks where the value ends"},

@@ -21,19 +21,19 @@ func (d *document) at(n *yaml.Node, p *place, message, hint string) {
 
 func (d *document) unknownField(key *yaml.Node, s *jsonschema.Schema) {
 	known := slices.Sorted(maps.Keys(s.Properties))
-	d.at(key, nil, "unknown field "+quote(key.Value), meant(key.Value, known, "want "))
+	d.at(key, nil, "unknown field "+quote(key.Value), meant(key.Value, known))
 }
 
 // meant is the hint for a word that is none of those known: the nearest, or all where there are few.
-func meant(word string, known []string, want string) string {
+func meant(word string, known []string) string {
 	const few = 6
 	switch near := nearest(word, known); {
 	case near != "" && len(known) > few:
 		return "did you mean " + near + "?"
-	case len(known) <= few && near != "":
-		return "did you mean " + near + "? " + want + list(known, "or")
+	case near != "" && len(known) > 1:
+		return "did you mean " + near + "? want " + list(known, "or")
 	case len(known) <= few:
-		return want + list(known, "or")
+		return "want " + list(known, "or")
 	}
 	return "tidewaiter schema lists what there is"
 }
@@ -41,8 +41,9 @@ func meant(word string, known []string, want string) string {
 // wrongType reports a value that is not of the type its schema wants.
 func (d *document) wrongType(n *yaml.Node, s *jsonschema.Schema, at *place) {
 	name := at.String()
-	if name == "" {
-		name = "the file"
+	if at == nil {
+		d.at(n, at, "the file is "+typeName(n), "write apiVersion, kind and metadata")
+		return
 	}
 	plain := n.Kind == yaml.ScalarNode && n.Style == 0
 	switch tag := n.ShortTag(); {
@@ -100,11 +101,12 @@ func (d *document) explain(err *jsonschema.ValidationError) {
 		return
 	}
 	n, s, at := d.find(err.InstanceLocation)
-	name := at.String()
-	if strings.Contains(err.KeywordLocation, "/propertyNames/") {
-		d.at(at.key, nil, "name "+quote(at.name)+" has the wrong form", "want "+target(s.PropertyNames).Title)
+	if strings.Contains(err.KeywordLocation, "/propertyNames/") { // the pointer leads to the field, the refusal is about its name
+		_, s, _ := d.find(err.InstanceLocation[:strings.LastIndexByte(err.InstanceLocation, '/')])
+		d.at(at.key, nil, "name "+quote(at.name)+" has the wrong form", "want "+title(target(s).PropertyNames))
 		return
 	}
+	name := at.String()
 	switch keyword {
 	case "required":
 		for _, missing := range target(s).Required {
@@ -141,21 +143,18 @@ func (d *document) explain(err *jsonschema.ValidationError) {
 	}
 }
 
+// missing reports a field that must be there, with the first sentence of what authors are told about it.
 func (d *document) missing(n *yaml.Node, s *jsonschema.Schema, at *place, name string) {
-	hint := "add it"
-	if field := target(s.Properties[name]); len(field.Enum) > 0 || len(field.Constant) > 0 {
-		hint = "add it: " + list(values(field), "or")
-	} else if words := title(s.Properties[name]); words != "" {
-		hint = "add it: " + words
-	}
+	about, _, _ := strings.Cut(s.Properties[name].Description, ". ")
+	about = strings.TrimSuffix(strings.ToLower(about[:1])+about[1:], ".")
 	if at != nil {
 		name = at.String() + "." + name
 	}
-	d.at(n, at, name+" is missing", hint)
+	d.at(n, at, name+" is missing", "add it: "+about)
 }
 
 func (d *document) unknownValue(n *yaml.Node, s *jsonschema.Schema, at *place) {
-	d.at(n, at, "unknown "+at.String()+" "+quote(n.Value), meant(n.Value, values(target(s)), "want "))
+	d.at(n, at, "unknown "+at.String()+" "+quote(n.Value), meant(n.Value, values(target(s))))
 }
 
 // values are those that an enumeration or a constant allows.

@@ -89,17 +89,10 @@ func (i *Image) Spec() release.Spec {
 
 // imageRules are what the schema of Image cannot say.
 func imageRules(d *document) {
-	if logo := d.text("/spec/logo"); strings.HasPrefix(logo, "https://") {
-		d.checkLink("/spec/logo", logo)
-	} else if logo != "" {
-		d.checkPath("/spec/logo", logo)
-	}
-	if file := d.text("/spec/dockerfile/path"); file != "" {
-		d.checkPath("/spec/dockerfile/path", file)
-	}
-	if link := d.text("/spec/dockerfile/url"); link != "" {
-		d.checkLink("/spec/dockerfile/url", link)
-	}
+	d.checkPath("/spec/logo")
+	d.checkLink("/spec/logo")
+	d.checkPath("/spec/dockerfile/path")
+	d.checkLink("/spec/dockerfile/url")
 	d.checkPlatforms("/spec/image/platforms")
 	d.checkOnce("/spec/withdrawn", func(item map[string]any) string {
 		version, _ := item["version"].(string)
@@ -113,21 +106,37 @@ func imageRules(d *document) {
 }
 
 // checkPath reports a path that may lead out of the catalog's tree, or that names a file in another way than Git does.
-func (d *document) checkPath(pointer, file string) {
-	if fs.ValidPath(file) && file != "." && !strings.ContainsFunc(file, func(r rune) bool { return r == '\\' || unicode.IsControl(r) }) {
+func (d *document) checkPath(pointer string) {
+	file := d.text(pointer)
+	if file == "" || file[0] == '/' || strings.HasPrefix(file, "https://") {
+		return // nothing, refused by the schema, or a link
+	}
+	if isPath(file) {
 		return
 	}
-	hint := "write the path of a file from the root of the catalog, like logos/go.png"
-	if clean := path.Clean(file); fs.ValidPath(clean) && clean != "." && !strings.Contains(clean, `\`) {
+	hint := "write its path from the root of the catalog, like logos/go.png"
+	if clean := path.Clean(file); isPath(clean) {
 		hint = "write " + quote(clean)
 	}
 	d.problem(pointer, quote(file)+" is not the path of a file of the catalog", hint)
 }
 
+func isPath(file string) bool {
+	odd := func(r rune) bool { return r == '\\' || unicode.IsControl(r) }
+	return fs.ValidPath(file) && file != "." && !strings.ContainsFunc(file, odd)
+}
+
 // checkLink reports an https link that no browser should be given.
-func (d *document) checkLink(pointer, link string) {
+func (d *document) checkLink(pointer string) {
+	if link := d.text(pointer); strings.HasPrefix(link, "https://") {
+		d.judgeLink(pointer, link)
+	}
+}
+
+func (d *document) judgeLink(pointer, link string) {
+	odd := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 	switch u, err := url.Parse(link); {
-	case err != nil || u.Hostname() == "" || u.Scheme != "https" || strings.ContainsFunc(link, unicode.IsSpace):
+	case err != nil || u.Hostname() == "" || strings.ContainsFunc(link, odd):
 		d.problem(pointer, quote(link)+" is not an https link", "want https://host/path")
 	case u.User != nil:
 		d.problem(pointer, "the link holds a user or password", "remove it; everybody can read this file")
@@ -147,7 +156,9 @@ func (d *document) checkPlatforms(pointer string) {
 		if other := seen[platform]; other != "" && other != text {
 			d.problem(at(pointer, i), quote(text)+" is the same platform as "+quote(other), "keep one")
 		}
-		seen[platform] = text
+		if seen[platform] == "" {
+			seen[platform] = text
+		}
 	}
 }
 

@@ -49,13 +49,13 @@ func sorted(problems []Problem) []Problem {
 }
 
 // nearest returns the word that was most likely meant: the one with the fewest letters added, removed or replaced, at most
-// a third of them; of equals, the first. Empty where none is near.
+// a third of them, rounded up at two thirds; of equals, the first. Empty where none is near.
 func nearest(word string, words []string) string {
 	const longest = 64 // nobody means a longer one
 	if len(word) > longest {
 		return ""
 	}
-	best, least := "", max(1, len(word)/3)+1
+	best, least := "", (len(word)+1)/3+1
 	for _, w := range words {
 		if d := distance(strings.ToLower(word), strings.ToLower(w)); d < least {
 			best, least = w, d

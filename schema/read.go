@@ -40,7 +40,7 @@ func (d *document) read(n *yaml.Node, s *jsonschema.Schema, at *place) any {
 		return nil
 	}
 	if n.Anchor != "" {
-		d.at(n, at, "anchors cannot be used", "remove &"+quote(n.Anchor)+", or quote a value that begins with &")
+		d.at(n, at, "anchors cannot be used", "remove it and repeat the value, or quote one that begins with &")
 		return nil
 	}
 	if n.Style&yaml.TaggedStyle != 0 {

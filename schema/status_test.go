@@ -215,3 +215,9 @@ func TestEncodeRefuses(t *testing.T) {
 		t.Errorf("a record without a mode is written: %v", err)
 	}
 }
+
+// statusOf is a status that holds a spec.
+func statusOf(spec *Image) release.ImageStatus {
+	planned := spec.Spec()
+	return release.ImageStatus{Conditions: release.Conditions(nil, release.Verifying, time.Unix(0, 0).UTC()), Listed: true, Spec: &planned}
+}
