@@ -132,7 +132,7 @@ func (v visit) platforms(ctx context.Context, root document, required []release.
 	}
 	var images []platformImage
 	if isManifest(root.mediaType) {
-		image, err := v.platform(ctx, root, c, nil)
+		image, err := v.platform(ctx, root, c, "")
 		if err != nil {
 			return nil, about(err, "manifest %s", root.digest)
 		}
@@ -189,7 +189,7 @@ func (v visit) entries(ctx context.Context, entries []blobRef, required []releas
 		default:
 			var c contents
 			if c, err = doc.parse(); err == nil {
-				image, err = v.platform(ctx, doc, c, &platform)
+				image, err = v.platform(ctx, doc, c, platform)
 			}
 		}
 		if err != nil {
@@ -203,7 +203,7 @@ func (v visit) entries(ctx context.Context, entries []blobRef, required []releas
 
 // platform reads the config of a manifest. The platform is what the index says, where it says one: that is what engines
 // choose by.
-func (v visit) platform(ctx context.Context, doc document, c contents, indexed *release.Platform) (platformImage, error) {
+func (v visit) platform(ctx context.Context, doc document, c contents, indexed release.Platform) (platformImage, error) {
 	raw, err := v.config(ctx, *c.Config)
 	if err != nil {
 		return platformImage{}, about(err, "config %s", c.Config.Digest)
@@ -213,8 +213,8 @@ func (v visit) platform(ctx context.Context, doc document, c contents, indexed *
 	if json.Unmarshal(raw, &p) != nil {
 		return platformImage{}, refuse(release.ManifestInvalid, "config %s is not the JSON of an image config", c.Config.Digest)
 	}
-	if indexed != nil && *indexed != "" {
-		image.platform = *indexed
+	if indexed != "" {
+		image.platform = indexed
 		return image, nil
 	}
 	image.platform, err = p.parse()

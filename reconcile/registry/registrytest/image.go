@@ -3,6 +3,7 @@ package registrytest
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -172,7 +173,7 @@ func (i Image) manifest(b *Built, types mediaTypes, p Platform) Manifest {
 		names = []string{"base", i.Seed}
 	}
 	for _, name := range names {
-		plain := layer(fmt.Sprintf("%s %s", name, p), max(i.LayerSize, 0))
+		plain := layer(fmt.Sprintf("%s %s", name, p), cmp.Or(i.LayerSize, 2048))
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest(plain))
 		m.Layers = append(m.Layers, b.blob(types.layer, compress(plain)))
 	}
@@ -211,9 +212,6 @@ func (b *Built) blob(mediaType string, body []byte) Descriptor {
 
 // layer is a tar with one file whose content hangs on the seed alone.
 func layer(seed string, size int) []byte {
-	if size == 0 {
-		size = 2048
-	}
 	content := make([]byte, 0, size+sha256.Size)
 	for block := sha256.Sum256([]byte(seed)); len(content) < size; block = sha256.Sum256(block[:]) {
 		content = append(content, block[:]...)
