@@ -39,12 +39,6 @@ type edit struct {
 	file *file
 }
 
-// imageChange is what a commit did to one image.
-type imageChange struct {
-	name   string
-	change release.Change
-}
-
 // newCatalog is a catalog without files, whose images stand for the paths they were read from last.
 func newCatalog(owner map[string]string) *catalog {
 	c := &catalog{files: map[string]file{}, claims: map[string][]string{}, owner: map[string]string{}, stands: map[string]string{}}
@@ -103,9 +97,10 @@ func (c *catalog) resolve(name string) (spec *release.Spec, problems []string) {
 	}
 	var usable, broken []string
 	for _, p := range c.claims[name] {
-		if c.files[p].spec != nil {
+		switch stands := c.stands[p]; {
+		case c.files[p].spec != nil:
 			usable = append(usable, p)
-		} else {
+		case stands == "" || stands == name:
 			broken = append(broken, p)
 		}
 	}
