@@ -26,8 +26,8 @@ import (
 //	                               invalid policy, and registries that are up
 //
 // A tag says what its registry answers: it is found unless it begins with gone (ImageNotFound), private (AccessDenied without
-// a credential), down (RegistryUnavailable unless they are up) or ours (our own error unless they are up). Its number is its
-// content: 1 and 1b have the same digest.
+// a credential), down (RegistryUnavailable unless they are up), busy (RateLimited for ever) or ours (our own error unless they
+// are up). Its number is its content: 1 and 1b have the same digest.
 type history []event
 
 type event struct {
@@ -86,7 +86,7 @@ func (o outside) world() release.World {
 
 // answer is what the world says of an image.
 func (o outside) answer(i release.Image) release.Answer {
-	kind := strings.TrimRight(i.Tag, "0123456789bcd")
+	kind := strings.TrimRight(strings.TrimRight(i.Tag, "bcd"), "0123456789")
 	switch {
 	case kind == "gone":
 		return release.Answer{Reason: release.ImageNotFound}
@@ -94,6 +94,8 @@ func (o outside) answer(i release.Image) release.Answer {
 		return release.Answer{Reason: release.AccessDenied}
 	case kind == "down" && !o.up:
 		return release.Answer{Reason: release.RegistryUnavailable}
+	case kind == "busy":
+		return release.Answer{Reason: release.RateLimited}
 	case kind == "ours" && !o.up:
 		return release.Answer{Reason: release.InternalError}
 	}

@@ -33,25 +33,36 @@ type ask struct {
 
 // play is what a history comes to.
 func (h history) play(seen func(feature string)) outcome {
-	models := map[string]*model{}
-	for _, name := range h.names() {
-		models[name] = &model{name: name, seen: seen}
-	}
-	for i, e := range h {
-		if e.outside != nil {
-			for _, name := range h.names() {
-				models[name].move(*e.outside)
-			}
-			seen("policy change")
-			continue
-		}
-		models[e.name].commit(h.change(i))
-	}
+	models := h.models(seen)
 	var o outcome
 	for _, name := range h.names() {
 		o = append(o, models[name].outcome())
 	}
 	return o
+}
+
+// models are the images at the end of a history, by name. It says which features it came across.
+func (h history) models(seen func(feature string)) map[string]*model {
+	models := map[string]*model{}
+	for _, name := range h.names() {
+		models[name] = &model{name: name, seen: seen}
+	}
+	var policy outside
+	for i, e := range h {
+		if e.outside != nil {
+			for _, m := range models {
+				m.move(*e.outside)
+			}
+			policy.up = e.outside.up
+			if policy != *e.outside {
+				seen("policy change")
+			}
+			policy = *e.outside
+			continue
+		}
+		models[e.name].commit(h.change(i))
+	}
+	return models
 }
 
 func (m *model) move(o outside) {
@@ -87,7 +98,7 @@ func (m *model) commit(c release.Change) {
 }
 
 func (m *model) settle() {
-	if m.outside.suspend || m.outside.broken || m.spec != nil && m.spec.Suspend {
+	if m.held() {
 		if len(m.open) > 1 {
 			m.seen("held")
 		}
@@ -95,6 +106,10 @@ func (m *model) settle() {
 	}
 	for m.step() {
 	}
+}
+
+func (m *model) held() bool {
+	return m.outside.suspend || m.outside.broken || m.spec != nil && m.spec.Suspend
 }
 
 // step lets one thing happen, and reports whether anything did.
@@ -231,7 +246,7 @@ func (m *model) drop(asks ...*ask) {
 }
 
 func waits(r release.Reason) bool {
-	return r == release.RegistryUnavailable || r == release.InternalError
+	return r == release.RegistryUnavailable || r == release.RateLimited || r == release.InternalError
 }
 
 func (m *model) used(u release.Upgrade) bool {
@@ -278,10 +293,9 @@ func raise(v release.Version, mode release.Mode) release.Version {
 type outcome []string
 
 func (m *model) outcome() string {
-	held := m.outside.suspend || m.outside.broken || m.spec != nil && m.spec.Suspend
 	var open []string
 	for _, r := range m.open {
-		open = append(open, openText(r.commit, r.image, r.carry, r.reason, held))
+		open = append(open, openText(r.commit, r.image, r.carry, r.reason, m.held()))
 	}
 	var channels []string
 	names := map[string]release.Release{}

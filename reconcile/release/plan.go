@@ -187,6 +187,8 @@ func (s *State) judge(w World, r Request) (Version, Digest, Reason, *Look) {
 func (s *State) next(r Request) (Version, Reason) {
 	base, mode := s.newest(), r.Applied()
 	switch from := r.Upgrade.From; {
+	case !r.Upgrade.Mode.known():
+		return Version{}, InvalidSpec
 	case len(s.Releases) == 0 && from == nil:
 		return First, ""
 	case from != nil:

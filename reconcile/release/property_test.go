@@ -15,7 +15,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("history.seed", 0, "seed of the first random history; 0 draws one")
-	countFlag = flag.Int("history.count", 3000, "number of random histories")
+	countFlag = flag.Int("history.count", 2000, "number of random histories; a fifth of it with -short")
 )
 
 // The features that histories are about, and the smallest share of the histories, in percent, that must have each:
@@ -24,7 +24,7 @@ var features = map[string]int{
 	"carried": 5, "corrected": 5, "superseded": 5, "from beside head": 5, "UpgradeNotDeclared": 5, "invalid": 5, "relisted": 5,
 	"policy change": 5, "restart between write and answer": 5,
 	"AlreadyReleased": 5, "VersionExists": 5, "UnknownBase": 5, "passed over": 5, "taken over": 5, "ImageNotFound": 5,
-	"RegistryUnavailable": 5, "InternalError": 5, "AccessDenied": 5, "RegistryNotAllowed": 2, "InvalidSpec": 2,
+	"RegistryUnavailable": 5, "RateLimited": 5, "InternalError": 5, "AccessDenied": 5, "RegistryNotAllowed": 2, "InvalidSpec": 2,
 	"held": 2, "queue dropped": 5, "next look": 2, "another host": 2, "digest moved to a new line": 1,
 }
 
@@ -33,12 +33,15 @@ var features = map[string]int{
 // and the same channels.
 func TestOutcomeIsIndependentOfPollingAndCrashes(t *testing.T) {
 	t.Parallel()
-	seed := *seedFlag
+	seed, count := *seedFlag, *countFlag
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
+	if testing.Short() {
+		count /= 5
+	}
 	found := map[string]int{}
-	for n := range uint64(*countFlag) {
+	for n := range uint64(count) {
 		r := rand.New(rand.NewPCG(seed, n))
 		seen := map[string]bool{}
 		see := func(feature string) { seen[feature] = true }
@@ -48,14 +51,14 @@ func TestOutcomeIsIndependentOfPollingAndCrashes(t *testing.T) {
 		}
 		if err := h.check(r.IntN, see); err != nil {
 			h = h.shrink()
-			t.Fatalf("history %d of -history.seed=%d: %v\nthe shortest like it:\n%s%v", n, seed, err, h, h.checkOften())
+			t.Fatalf("history %d of -history.seed=%d: %v\nthe shortest like it:\n%s%v", n, seed, err, h, h.checkOften(100))
 		}
 		for feature := range seen {
 			found[feature]++
 		}
 	}
 	for _, feature := range slices.Sorted(maps.Keys(features)) {
-		share := 100 * float64(found[feature]) / float64(*countFlag)
+		share := 100 * float64(found[feature]) / float64(count)
 		t.Logf("%5.1f %% of histories: %s", share, feature)
 		if share < float64(features[feature]) {
 			t.Errorf("only %.1f %% of the histories of -history.seed=%d have %q, want %d %%", share, seed, feature, features[feature])
@@ -73,9 +76,9 @@ func (h history) check(pick func(n int) int, seen func(feature string)) error {
 	return err
 }
 
-// checkOften follows the history with many patterns of polls, answers and restarts.
-func (h history) checkOften() error {
-	for n := range uint64(100) {
+// checkOften follows the history with so many patterns of polls, answers and restarts.
+func (h history) checkOften(patterns uint64) error {
+	for n := range patterns {
 		if err := h.check(rand.New(rand.NewPCG(n, n)).IntN, func(string) {}); err != nil {
 			return err
 		}
@@ -86,7 +89,7 @@ func (h history) checkOften() error {
 // shrink leaves events out for as long as the history fails.
 func (h history) shrink() history {
 	for i := 0; i < len(h); i++ {
-		if shorter := slices.Delete(slices.Clone(h), i, i+1); shorter.checkOften() != nil {
+		if shorter := slices.Delete(slices.Clone(h), i, i+1); shorter.checkOften(100) != nil {
 			h, i = shorter, -1
 		}
 	}
@@ -201,7 +204,7 @@ func (w author) version(m *model) release.Version {
 func (w author) request(m *model, s release.Spec, line int) *release.Spec {
 	s.Path = "images/" + m.name + ".yaml"
 	if s.Upgrade.Mode == 0 || w.pick(5) > 0 {
-		kind := []string{"", "", "", "", "", "", "gone", "gone", "down", "private", "ours"}[w.pick(11)]
+		kind := []string{"", "", "", "", "", "", "gone", "gone", "down", "busy", "private", "ours"}[w.pick(12)]
 		host := []string{"a.test", "a.test", "a.test", "b.test"}[w.pick(4)]
 		s.Image.Reference = release.Reference{Registry: host, Repository: "acme/" + m.name, Tag: kind + strconv.Itoa(line)}
 		if w.pick(8) == 0 {

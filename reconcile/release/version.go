@@ -112,8 +112,10 @@ func ParseMode(s string) (Mode, error) {
 	return 0, fmt.Errorf("unknown upgrade mode %q: want %s", s, strings.Join(modeNames[1:], ", "))
 }
 
+func (m Mode) known() bool { return Fix <= m && m <= Incompatible }
+
 func (m Mode) String() string {
-	if m < Fix || m > Incompatible {
+	if !m.known() {
 		return "none"
 	}
 	return modeNames[m]
@@ -121,7 +123,7 @@ func (m Mode) String() string {
 
 // MarshalText writes the name of the mode; no mode has no text.
 func (m Mode) MarshalText() ([]byte, error) {
-	if m < Fix || m > Incompatible {
+	if !m.known() {
 		return nil, fmt.Errorf("unknown upgrade mode %d", m)
 	}
 	return []byte(modeNames[m]), nil
