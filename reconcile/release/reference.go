@@ -3,7 +3,6 @@ package release
 import (
 	"encoding/hex"
 	"fmt"
-	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -106,18 +105,20 @@ func NewReference(registry, repository, tag string, digest Digest) (Reference, e
 	return Reference{host, repository, tag, digest}, nil
 }
 
-// NormalizeHost returns a registry's host[:port] as references hold it.
+// NormalizeHost returns a registry's host[:port] as references hold it. Docker takes a name without a dot or a port for a
+// namespace of Docker Hub, so such a one is refused; localhost is the exception, as it is there.
 func NormalizeHost(host string) (string, error) {
 	host = strings.ToLower(host)
+	if name, ok := strings.CutSuffix(host, ":443"); ok && strings.ContainsAny(name, ".:") {
+		host = name
+	}
 	switch host {
 	case "", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
 		return DockerHub, nil
 	}
-	if len(host) > 253 || !hostForm.MatchString(host) {
-		return "", fmt.Errorf("registry %q: want a host or host:port in ASCII, like registry.acme.dev:5000", host)
-	}
-	if name, port, err := net.SplitHostPort(host); err == nil && port == "443" && name != "" {
-		host = strings.TrimSuffix(host, ":443")
+	named := host == "localhost" || strings.ContainsAny(host, ".:")
+	if len(host) > 253 || !named || !hostForm.MatchString(host) {
+		return "", fmt.Errorf("registry %q: want a host with a dot or a port, in ASCII, like registry.acme.dev:5000", host)
 	}
 	return host, nil
 }
