@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -99,10 +100,7 @@ func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		timer.Stop()
 		defer cancel(nil)
-		if refusal, ok := context.Cause(ctx).(*Refusal); ok {
-			return nil, refusal
-		}
-		return nil, unreachable(err)
+		return nil, unreachable(cmp.Or(context.Cause(ctx), err)) // a dial says only that it was cancelled
 	}
 	limit, tooLong := d.limit(req.URL)
 	resp.Request = req
@@ -180,7 +178,6 @@ func redirected(req *http.Request, to *url.URL) (*http.Request, error) {
 		return nil, refuse(release.RegistryNotAllowed, "%s redirects from %s to %s at %s", req.URL.Host, req.URL.Scheme, to.Scheme, to.Host)
 	}
 	next := req.Clone(req.Context())
-	to.User = nil
 	next.URL, next.Host = to, ""
 	if to.Host != req.URL.Host || to.Scheme != req.URL.Scheme {
 		next.Header = http.Header{}
@@ -334,11 +331,8 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.until = b.until.Add(time.Duration(n) * time.Second / slowest)
 	b.timer.Reset(time.Until(b.until))
-	if err != nil && err != io.EOF {
-		if refusal, ok := context.Cause(b.ctx).(*Refusal); ok {
-			return n, refusal
-		}
-		return n, unreachable(err)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, unreachable(cmp.Or(context.Cause(b.ctx), err))
 	}
 	return n, err
 }

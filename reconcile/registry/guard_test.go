@@ -232,6 +232,7 @@ func TestReadCredential(t *testing.T) {
 		"registry.acme.dev:5000": {"auth": "dXNlcjpwYXNzOndvcmQ="},
 		"https://index.docker.io/v1/": {"username": "hub", "password": "pass"},
 		"https://token.acme.dev": {"identitytoken": "long"},
+		"mirror.acme.dev": {"username": "user", "password": "pass"},
 		"broken.acme.dev": {"auth": "c2VjcmV0"}
 	}}`)
 	for host, want := range map[string]credential{
@@ -243,7 +244,7 @@ func TestReadCredential(t *testing.T) {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
-	for _, host := range []string{"registry.acme.dev", "registry.acme.dev:5001", "acme.dev", "broken.acme.dev"} {
+	for _, host := range []string{"registry.acme.dev", "registry.acme.dev:5001", "acme.dev", "mirror.acme.dev:5000", "broken.acme.dev"} {
 		if _, err := fromDockerConfig(config, "pull", host); err == nil {
 			t.Errorf("%s got a credential that is not its own", host)
 		}

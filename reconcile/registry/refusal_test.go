@@ -81,7 +81,13 @@ func TestRefusals(t *testing.T) {
 					_, _ = w.Write(other.Documents[other.Root.Digest].Body)
 				})
 			},
+			ask:  require("linux/arm64"),
 			want: release.DigestMismatch,
+		},
+		"a broken one": {
+			serve: func(r *registrytest.Registry) { when(r, "/manifests/"+string(manifest), answers(500)) },
+			ask:   require("linux/amd64"),
+			want:  release.RegistryUnavailable,
 		},
 		"another config":      {serve: blob(config, "{}"), want: release.DigestMismatch},
 		"a longer config":     {serve: blob(config, string(built.Blobs[config])+" "), want: release.DigestMismatch},
@@ -92,6 +98,13 @@ func TestRefusals(t *testing.T) {
 		"wrong layer size": {
 			change: remake(func(m *registrytest.Manifest) { m.Layers[0].Size++ }),
 			want:   release.DigestMismatch,
+		},
+		"two layer sizes": {
+			change: remake(func(m *registrytest.Manifest) {
+				m.Layers = append(m.Layers, m.Layers[0])
+				m.Layers[2].Size++
+			}),
+			want: release.DigestMismatch,
 		},
 		"negative size":   {change: remake(func(m *registrytest.Manifest) { m.Layers[0].Size = -1 }), want: release.ManifestInvalid},
 		"huge size":       {change: remake(func(m *registrytest.Manifest) { m.Layers[0].Size = 1 << 62 }), want: release.ManifestInvalid},

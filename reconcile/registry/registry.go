@@ -158,7 +158,11 @@ func (c *Client) look(ctx context.Context, v visit, q Query) (Image, error) {
 	if found.Contract, err = promised(q.Name, root, images); err != nil {
 		return Image{}, err
 	}
-	blobs := map[release.Digest]int64{} // each blob once, with its size
+	type claim struct {
+		digest release.Digest
+		size   int64
+	}
+	seen := map[claim]bool{} // a blob of which two sizes are claimed is looked at twice, and one of them is wrong
 	var layers []blobRef
 	for _, image := range images {
 		size := image.size()
@@ -166,18 +170,17 @@ func (c *Client) look(ctx context.Context, v visit, q Query) (Image, error) {
 			return Image{}, refuse(release.ImageTooLarge, "%s is %d bytes, more than the %d allowed", image.platform, size, q.MaxSize)
 		}
 		found.Platforms = append(found.Platforms, Platform{image.platform, image.document.digest, size})
-		blobs[image.config.Digest] = image.config.Size
-		for _, layer := range image.layers {
-			if known, seen := blobs[layer.Digest]; !seen {
-				layers = append(layers, layer)
-			} else if known != layer.Size {
-				return Image{}, refuse(release.ManifestInvalid, "layer %s is given two sizes", layer.Digest)
-			}
-			blobs[layer.Digest] = layer.Size
+		if c := (claim{image.config.Digest, image.config.Size}); !seen[c] {
+			seen[c] = true
+			found.Size += c.size
 		}
-	}
-	for _, size := range blobs {
-		found.Size += size
+		for _, layer := range image.layers {
+			if c := (claim{layer.Digest, layer.Size}); !seen[c] {
+				seen[c] = true
+				found.Size += c.size
+				layers = append(layers, layer)
+			}
+		}
 	}
 	return found, v.layers(ctx, layers, q.Content)
 }

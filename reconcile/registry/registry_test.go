@@ -117,6 +117,20 @@ func TestPull(t *testing.T) {
 	}
 }
 
+// TestSamePlatformTwice: the first entry wins, as it does for those who pull.
+func TestSamePlatformTwice(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	built := registrytest.Image{Seed: "a", Platforms: []string{"linux/amd64", "linux/arm64", "linux/arm64/v8"}}.Build()
+	put(t, r, "ci/app", "1", built)
+	image, err := registry.New(registry.Options{}).Pull(t.Context(), query(r.Host, "ci/app", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(image.Platforms) != 2 || image.Platforms[1].Digest != digestOf(built, built.Manifests[1]) {
+		t.Errorf("found %v", image.Platforms)
+	}
+}
+
 // digestOf finds the digest that a built manifest has.
 func digestOf(b registrytest.Built, m registrytest.Manifest) release.Digest {
 	return b.Add(m.MediaType, m).Digest

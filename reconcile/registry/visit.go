@@ -186,11 +186,8 @@ func each(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 		})
 	}
 	running.Wait()
-	if refusal, ok := context.Cause(ctx).(*Refusal); ok {
-		return refusal
-	}
-	if err := ctx.Err(); err != nil {
-		return unreachable(err)
+	if why := context.Cause(ctx); why != nil {
+		return unreachable(why)
 	}
 	for _, err := range refusals {
 		if err != nil {
