@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"tidewaiter/reconcile/gitrepo"
@@ -71,7 +72,10 @@ func (d *Daemon) stall(reason release.Reason) error {
 // readFiles reads the catalog's status and that of each image. A file that was read before is not read again.
 func (d *Daemon) readFiles(statuses *Statuses) error {
 	written, err := statuses.Catalog()
-	if err != nil {
+	var missing *Stalled
+	if errors.As(err, &missing) {
+		return d.stall(missing.Reason)
+	} else if err != nil {
 		return err
 	}
 	entries, err := statuses.entries(imagesDir)
