@@ -20,8 +20,9 @@ const specDir = "images"
 type catalog struct {
 	files  map[string]file     // by path
 	claims map[string][]string // by name: the paths of the files that say so, usable or not
-	owner  map[string]string   // by name: the path that the image is read from
+	owner  map[string]string   // by name: the path that the image is read from; empty where it is no single one
 	stands map[string]string   // by path: the name it stands for
+	lost   map[string]bool     // the names of those that have no file any more and are held
 }
 
 // file is one file under images/: a valid spec, or problems with positions and perhaps a name. It keeps what planning needs
@@ -39,17 +40,19 @@ type edit struct {
 	file *file
 }
 
-// newCatalog is a catalog without files, whose images stand for the paths they were read from last.
-func newCatalog(owner map[string]string) *catalog {
-	c := &catalog{files: map[string]file{}, claims: map[string][]string{}, owner: map[string]string{}, stands: map[string]string{}}
-	for name, p := range owner {
-		c.own(name, p)
+// standing is a file that an image was read from last, and may be read from still.
+type standing struct{ name, path string }
+
+// newCatalog is a catalog without files. Of two images that were read from one file the later one stands for it.
+func newCatalog(read []standing) *catalog {
+	c := &catalog{
+		files: map[string]file{}, claims: map[string][]string{}, owner: map[string]string{}, stands: map[string]string{}, lost: map[string]bool{},
+	}
+	for _, s := range read {
+		c.own(s.name, s.path)
 	}
 	return c
 }
-
-// names are all images that a file stands for or stood for last, sorted.
-func (c *catalog) names() []string { return slices.Sorted(maps.Keys(c.owner)) }
 
 // all are the names of those and of every image that a file claims to be, sorted.
 func (c *catalog) all() []string {
@@ -76,6 +79,13 @@ func (c *catalog) apply(edits []edit) []string {
 		if e.file != nil {
 			c.files[e.path] = *e.file
 			touched[e.file.name] = true
+			switch before := c.stands[e.path]; {
+			case e.file.spec == nil:
+			case c.owner[e.file.name] == e.path:
+				c.own(e.file.name, e.path)
+			case before != "":
+				c.own(before, "") // the file is another image's now
+			}
 			if e.file.name != "" {
 				c.claims[e.file.name] = append(c.claims[e.file.name], e.path)
 			}
@@ -110,6 +120,9 @@ func (c *catalog) resolve(name string) (spec *release.Spec, problems []string) {
 		c.own(name, usable[0])
 		return c.files[usable[0]].spec, nil
 	case len(usable) > 1:
+		if _, known := c.owner[name]; !known {
+			c.own(name, "")
+		}
 		for _, p := range usable {
 			problems = append(problems, c.duplicate(p))
 		}
@@ -122,9 +135,16 @@ func (c *catalog) resolve(name string) (spec *release.Spec, problems []string) {
 	return nil, nil
 }
 
+// own makes a path the one that an image is read from, whoever had it before; an empty path is none.
 func (c *catalog) own(name, p string) {
 	c.disown(name)
-	c.owner[name], c.stands[p] = p, name
+	if other := c.stands[p]; other != "" {
+		c.owner[other] = ""
+	}
+	c.owner[name] = p
+	if p != "" {
+		c.stands[p] = name
+	}
 }
 
 // disown forgets an image: it is delisted.
@@ -133,6 +153,15 @@ func (c *catalog) disown(name string) {
 		delete(c.stands, p)
 	}
 	delete(c.owner, name)
+}
+
+// lose notes which images have no file: those are held.
+func (c *catalog) lose() {
+	for name := range c.owner {
+		if spec, problems := c.resolve(name); spec == nil && len(problems) == 0 {
+			c.lost[name] = true
+		}
+	}
 }
 
 // problems lists every file that cannot be used, by path.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,6 +48,9 @@ func (d *Daemon) observe(ctx context.Context, now refs) error {
 		if d.catalog, err = d.catalogAt(d.walked); err != nil {
 			return err
 		}
+		if d.held != "" {
+			d.catalog.lose()
+		}
 	}
 	for _, c := range commits {
 		if err := d.step(c); err != nil {
@@ -66,7 +70,7 @@ func (d *Daemon) observe(ctx context.Context, now refs) error {
 
 // catalogAt is the catalog at a commit whose changes the images know already.
 func (d *Daemon) catalogAt(commit gitrepo.Hash) (*catalog, error) {
-	c := newCatalog(d.owners())
+	c := newCatalog(d.standings())
 	if commit.IsZero() {
 		return c, nil
 	}
@@ -83,23 +87,22 @@ func (d *Daemon) catalogAt(commit gitrepo.Hash) (*catalog, error) {
 		edits = append(edits, edit{entry.Path, &f})
 	}
 	c.apply(edits)
-	for name, i := range d.images {
-		if len(i.written.Problems) > 0 {
-			c.resolve(name) // one that never was valid stands for its file all the same
-		}
-	}
 	return c, nil
 }
 
-// owners are the paths that the images were read from last.
-func (d *Daemon) owners() map[string]string {
-	owners := map[string]string{}
+// standings are the files that the images were read from last. Where two images claim one file, since that of one is gone
+// and its path was used again, the file with mistakes is the later claim.
+func (d *Daemon) standings() []standing {
+	var usable, broken []standing
 	for name, i := range d.images {
-		if spec := i.state.Latest(); spec != nil {
-			owners[name] = spec.Path
+		switch path, can, there := i.state.Standing(); {
+		case there && can:
+			usable = append(usable, standing{name, path})
+		case there:
+			broken = append(broken, standing{name, path})
 		}
 	}
-	return owners
+	return append(usable, broken...)
 }
 
 // step takes one commit into account.
@@ -177,13 +180,21 @@ func (d *Daemon) give(commit release.Commit, names []string) {
 		_, owned := d.catalog.owner[name]
 		switch spec, problems := d.catalog.resolve(name); {
 		case spec != nil || len(problems) > 0:
-			d.change(name, release.Change{Commit: commit, Spec: spec, Problems: problems})
-		case owned:
+			delete(d.catalog.lost, name)
+			change := release.Change{Commit: commit, Spec: spec, Problems: problems}
+			if spec == nil {
+				change.Broken = d.catalog.owner[name]
+			}
+			d.change(name, change)
+		case owned && !d.catalog.lost[name]:
 			lost = append(lost, name)
 		}
 	}
 	if len(lost) > 5 && 2*len(lost) > before {
 		d.held = commit.ID
+		for _, name := range lost {
+			d.catalog.lost[name] = true
+		}
 		d.log.Error("a commit deletes more than half of the specs; delisting waits", "commit", commit.ID, "images", len(lost))
 		return
 	}
@@ -242,10 +253,6 @@ func (d *Daemon) acceptDelisting(commits []gitrepo.Commit) {
 	if d.held == "" {
 		return
 	}
-	lost := slices.DeleteFunc(d.catalog.names(), func(name string) bool {
-		spec, problems := d.catalog.resolve(name)
-		return spec != nil || len(problems) > 0
-	})
 	names := func(c gitrepo.Commit) bool { return c.Hash.String() == d.cfg.AcceptDelisting }
 	accepted := d.cfg.AcceptDelisting != "" &&
 		(d.cfg.AcceptDelisting == d.held || d.cfg.AcceptDelisting == d.walked.String() || slices.ContainsFunc(commits, names))
@@ -255,10 +262,10 @@ func (d *Daemon) acceptDelisting(commits []gitrepo.Commit) {
 			d.log.Error("accepting the delisting", "error", err)
 			return
 		}
-		d.delist(commitOf(c), lost)
-		lost = nil
+		d.delist(commitOf(c), slices.Sorted(maps.Keys(d.catalog.lost)))
+		clear(d.catalog.lost)
 	}
-	if len(lost) == 0 {
+	if len(d.catalog.lost) == 0 {
 		d.held = ""
 	}
 }

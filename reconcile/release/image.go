@@ -55,6 +55,7 @@ type Spec struct {
 type Change struct {
 	Commit
 	Spec     *Spec    `json:"spec,omitempty"`
+	Broken   string   `json:"broken,omitempty"`   // the path of the file with problems
 	Problems []string `json:"problems,omitempty"` // each with its position
 }
 
@@ -101,7 +102,9 @@ type State struct {
 	Changed Commit
 	// Spec is the last valid one; a delisting leaves it. Nil before the first.
 	Spec *Spec
-	// Problems are the mistakes of the spec as it stands, each with its position; a valid one has none.
+	// Broken is the path of the file that stands for the image and cannot be used; empty where it can, or is gone.
+	Broken string
+	// Problems are the mistakes of that file, each with its position.
 	Problems []string
 	// Requests are those not final, in first-parent order.
 	Requests []Request

@@ -37,21 +37,20 @@ func (s State) Observe(changes ...Change) State {
 	return s
 }
 
-// Latest is the spec after every change seen, those of the backlog included; nil where there is none or it is delisted.
-func (s State) Latest() *Spec {
-	spec, listed := s.Spec, s.Listed
-	for _, c := range s.Backlog {
-		switch {
-		case c.Spec != nil:
-			spec, listed = c.Spec, true
-		case len(c.Problems) == 0:
-			listed = false
-		}
+// Standing is the file that stands for the image after every change seen, those of the backlog included, and whether that can
+// be used. It is empty where no single file does; there is none at all where the image is delisted, or never was there.
+func (s State) Standing() (path string, usable, there bool) {
+	last := Change{Broken: s.Broken, Problems: s.Problems}
+	if s.Listed && len(s.Problems) == 0 {
+		last.Spec = s.Spec
 	}
-	if !listed {
-		return nil
+	if len(s.Backlog) > 0 {
+		last = s.Backlog[len(s.Backlog)-1]
 	}
-	return spec
+	if last.Spec != nil {
+		return last.Spec.Path, true, true
+	}
+	return last.Broken, false, len(last.Problems) > 0
 }
 
 // Advance takes an image as far as the answers known allow: every change is taken into account once all requests before it
@@ -76,7 +75,7 @@ func (s State) Advance(w World) (State, []Release, *Look) {
 // reference or its upgrade block differ from the last valid one's. Credentials and platforms apply to the next look only.
 func (s *State) apply(c Change) {
 	s.Changed = c.Commit
-	s.Problems = c.Problems
+	s.Broken, s.Problems = c.Broken, c.Problems
 	switch {
 	case len(c.Problems) > 0:
 	case c.Spec == nil:

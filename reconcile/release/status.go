@@ -31,6 +31,7 @@ type ImageStatus struct {
 	Channels   []Channel   `json:"channels,omitempty"`
 	Changed    Commit      `json:"changed"` // the last commit that changed the spec
 	Spec       *Spec       `json:"spec,omitempty"`
+	Broken     string      `json:"broken,omitempty"` // the file that cannot be used, while that is so
 	Problems   []string    `json:"problems,omitempty"`
 	Requests   []Request   `json:"requests,omitempty"`
 	Backlog    []Change    `json:"backlog,omitempty"`
@@ -59,7 +60,7 @@ type Problem struct {
 // Restore is the state that a status was written from. The releases are kept in files of their own.
 func (f ImageStatus) Restore(name string, releases []Release) State {
 	return State{
-		Name: name, Listed: f.Listed, Changed: f.Changed, Spec: f.Spec, Problems: f.Problems,
+		Name: name, Listed: f.Listed, Changed: f.Changed, Spec: f.Spec, Broken: f.Broken, Problems: f.Problems,
 		Requests: f.Requests, Backlog: f.Backlog, Releases: releases, Concluded: f.Concluded,
 	}
 }
@@ -101,7 +102,7 @@ func (s State) Status(before ImageStatus, hold Reason, lasted bool, now time.Tim
 	}
 	status := ImageStatus{
 		Conditions: before.Conditions, Listed: s.Listed, Channels: s.Channels(), Changed: s.Changed, Spec: s.Spec,
-		Problems: s.Problems, Requests: requests, Backlog: s.Backlog, Concluded: s.Concluded,
+		Broken: s.Broken, Problems: s.Problems, Requests: requests, Backlog: s.Backlog, Concluded: s.Concluded,
 	}
 	switch reason := s.Reason(hold); {
 	case firm(reason):
