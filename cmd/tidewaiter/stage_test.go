@@ -84,13 +84,15 @@ var words = map[string]command{
 }
 
 var checks = map[string]command{
-	"releases": checkReleases, // NAME [VERSION=SEED]...
-	"channels": checkChannels, // NAME [CHANNEL=VERSION]...
-	"ready":    checkReady,    // NAME REASON
-	"catalog":  checkCatalog,  // REASON
-	"commits":  checkCommits,  // N
-	"requests": checkRequests, // NAME|git [N]
-	"logged":   checkLogged,   // PATTERN
+	"releases":  checkReleases,  // NAME [VERSION=SEED]...
+	"channels":  checkChannels,  // NAME [CHANNEL=VERSION]...
+	"ready":     checkReady,     // NAME REASON
+	"catalog":   checkCatalog,   // REASON
+	"commits":   checkCommits,   // N
+	"requests":  checkRequests,  // NAME|git [N]
+	"logged":    checkLogged,    // PATTERN
+	"requested": checkRequested, // NAME|git PATTERN
+	"got":       get,            // PATH CODE
 }
 
 func commands() map[string]func(*testscript.TestScript, bool, []string) {

@@ -177,22 +177,40 @@ func checkRequests(s *stage, _ *testscript.TestScript, args []string) (string, e
 	return text, nil
 }
 
+// checkRequested wants that a server was asked for something since the last time.
+func checkRequested(s *stage, ts *testscript.TestScript, args []string) (string, error) {
+	pattern, err := regexp.Compile(args[1])
+	if err != nil {
+		return "", err
+	}
+	asked, err := checkRequests(s, ts, args[:1])
+	if err == nil && !pattern.MatchString(asked) {
+		err = fmt.Errorf("%s was not asked for %s:\n%s", args[0], args[1], asked)
+	}
+	return asked, err
+}
+
 const daemonLog = "daemon.log"
 
-// checkLogged wants something in the log of the daemon.
+// checkLogged wants a line in the log of the daemon, and shows those that are like it.
 func checkLogged(s *stage, _ *testscript.TestScript, args []string) (string, error) {
 	pattern, err := regexp.Compile(args[0])
 	if err != nil {
 		return "", err
 	}
 	log, err := os.ReadFile(filepath.Join(s.work, daemonLog))
-	if err == nil && !pattern.Match(log) {
-		err = fmt.Errorf("the daemon has not logged %s:\n%s", args[0], log)
+	if err != nil {
+		return "", err
 	}
-	return string(log), err
+	lines := strings.SplitAfter(string(log), "\n")
+	found := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return !pattern.MatchString(line) })
+	if len(found) == 0 {
+		return "", fmt.Errorf("the daemon has not logged %s; at last it logged\n%s", args[0], strings.Join(lines[max(0, len(lines)-5):], ""))
+	}
+	return strings.Join(found, ""), nil
 }
 
-var pageURL = regexp.MustCompile(`page=(\S+)`)
+var pageURL = regexp.MustCompile(`page"?[:=]"?(http://[^\s"]+)`)
 
 // started waits until the daemon in the background serves http; $PAGE is where.
 func started(s *stage, ts *testscript.TestScript, _ []string) (string, error) {

@@ -171,8 +171,8 @@ func merged(under, over map[string]string) map[string]string {
 }
 
 // created is when the image was built; zero where nobody says, or a reproducible build says a date of its own.
-func (c configDocument) created() time.Time {
-	built := c.Created.UTC().Truncate(time.Second)
+func (d configDocument) created() time.Time {
+	built := d.Created.UTC().Truncate(time.Second)
 	if built.Year() < 1981 {
 		return time.Time{}
 	}

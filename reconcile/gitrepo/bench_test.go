@@ -57,10 +57,13 @@ func BenchmarkRepo(b *testing.B) {
 
 func benchmark(all *testing.B, size int, flat bool) {
 	s, a := large(all, size, flat)
-	r := open(all, gitrepo.Options{URL: s.Repo("catalog.git")})
+	var r *gitrepo.Repo
 	var tips gitrepo.Refs
 	all.Run("start", func(b *testing.B) {
 		for b.Loop() {
+			if r != nil {
+				r.Close()
+			}
 			r = open(all, gitrepo.Options{URL: s.Repo("catalog.git")})
 			tips = refs(b, r, "main", "status")
 			for _, branch := range []string{"main", "status"} {

@@ -150,8 +150,6 @@ func (r *Repo) Chain(ctx context.Context, branch string, tip, from Hash) ([]Comm
 	}
 }
 
-// firstParents walks from a commit back as far as the store goes. The end is from where it was met, the oldest commit of the
-// chain where its first parent is not here, or zero where the history ends.
 // CommitAt returns a commit that Chain made readable.
 func (r *Repo) CommitAt(h Hash) (Commit, error) {
 	r.mu.Lock()
@@ -159,6 +157,8 @@ func (r *Repo) CommitAt(h Hash) (Commit, error) {
 	return r.commit(h)
 }
 
+// firstParents walks from a commit back as far as the store goes. The end is from where it was met, the oldest commit of the
+// chain where its first parent is not here, or zero where the history ends.
 func (r *Repo) firstParents(tip, from Hash) (chain []Commit, end Hash, err error) {
 	for at := tip; at != from; {
 		c, err := r.commit(at)

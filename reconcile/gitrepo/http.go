@@ -144,7 +144,7 @@ func (r *httpRemote) do(ctx context.Context, method, path, query, wanted string,
 type drained struct{ io.ReadCloser }
 
 func (d drained) Close() error {
-	io.CopyN(io.Discard, d.ReadCloser, 4096)
+	_, _ = io.CopyN(io.Discard, d.ReadCloser, 4096)
 	return d.ReadCloser.Close()
 }
 

@@ -116,7 +116,7 @@ func (d sshDialer) start(client *ssh.Client, program string) (*conn, error) {
 	}
 	c.stop = func() error {
 		err := client.Close()
-		session.Wait() // then all of stderr is here
+		_ = session.Wait() // then all of stderr is here
 		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 			return nil
 		}

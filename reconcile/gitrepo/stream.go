@@ -65,7 +65,7 @@ func (s stream) open(ctx context.Context, program string) (*talk, error) {
 		return nil, err
 	}
 	t := &talk{ctx: ctx, conn: c, stop: sync.OnceValue(c.stop)}
-	t.release = context.AfterFunc(ctx, func() { t.stop() })
+	t.release = context.AfterFunc(ctx, func() { _ = t.stop() })
 	return t, nil
 }
 
@@ -90,7 +90,7 @@ func (t *talk) Read(p []byte) (int, error) {
 		return n, context.Cause(t.ctx)
 	}
 	if errors.Is(err, io.EOF) && !t.started {
-		t.stop() // then all that it printed is here
+		_ = t.stop() // then all that it printed is here
 		if text := t.conn.stderr.String(); text != "" {
 			return n, &pktline.ErrorLine{Text: text}
 		}
@@ -100,7 +100,7 @@ func (t *talk) Read(p []byte) (int, error) {
 
 func (t *talk) Close() error {
 	t.release()
-	io.WriteString(t.conn.in, "0000") // where there was no request, this ends the talk in good order
+	_, _ = io.WriteString(t.conn.in, "0000") // where there was no request, this ends the talk in good order
 	t.conn.in.Close()
 	return t.stop()
 }

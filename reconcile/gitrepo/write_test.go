@@ -292,8 +292,8 @@ func TestHungServer(t *testing.T) {
 			_, err := r.Commit(ctx, change(at, nil))
 			return err
 		},
-		"/git-upload-pack": func(ctx context.Context, r *gitrepo.Repo) error {
-			r = open(t, gitrepo.Options{URL: s.Repo("catalog.git")})
+		"/git-upload-pack": func(ctx context.Context, _ *gitrepo.Repo) error {
+			r := open(t, gitrepo.Options{URL: s.Repo("catalog.git")})
 			_, err := r.Chain(ctx, "status", at, gitrepo.Hash{})
 			return err
 		},

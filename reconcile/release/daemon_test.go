@@ -257,14 +257,18 @@ func (d *daemon) outcome() outcome {
 
 // reread is a value as it comes back from a file; nothing of it is shared.
 func reread[T any](value T) (again T) {
-	data, err := json.Marshal(value)
-	if err == nil {
-		err = json.Unmarshal(data, &again)
-	}
-	if err != nil {
+	if err := json.Unmarshal([]byte(asJSON(value)), &again); err != nil {
 		panic(err)
 	}
 	return again
+}
+
+func asJSON(value any) string {
+	data, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
 }
 
 // answering is a world in which every answer is there at once.
@@ -282,4 +286,11 @@ func state(h history, w release.World) release.State {
 	}
 	s, _, _ = s.Advance(w)
 	return s
+}
+
+// unanswered is a world in which nothing is known yet.
+func unanswered(o outside) release.World {
+	w := o.world()
+	w.Look = func(release.Look) (release.Answer, bool) { return release.Answer{}, false }
+	return w
 }

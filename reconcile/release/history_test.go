@@ -44,7 +44,7 @@ type outside struct {
 
 var origin = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// at is the first-parent commit of the event in line i.
+// commit is the first-parent commit of the event i, c1 that of the first line.
 func (h history) commit(i int) release.Commit {
 	return release.Commit{ID: "c" + strconv.Itoa(i+1), Author: "Ada", Committer: "Grace", Time: origin.Add(time.Duration(i) * time.Hour)}
 }
@@ -52,7 +52,8 @@ func (h history) commit(i int) release.Commit {
 func (h history) change(i int) release.Change {
 	c := release.Change{Commit: h.commit(i), Spec: h[i].spec}
 	if h[i].invalid {
-		c.Problems = []string{"images/" + h[i].name + ".yaml:3:5: unknown field"}
+		c.Broken = "images/" + h[i].name + ".yaml"
+		c.Problems = []string{c.Broken + ":3:5: unknown field"}
 	}
 	return c
 }

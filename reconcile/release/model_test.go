@@ -177,7 +177,7 @@ type verdict struct {
 
 // verdict goes through the rules in their order.
 func (m *model) verdict(r *ask) verdict {
-	v := verdict{Release: release.Release{Mode: r.up.Mode, Image: r.image, Upgrade: r.up, Request: r.commit, Time: origin}}
+	v := verdict{Release: release.Release{Mode: r.up.Mode, Image: r.image, Upgrade: r.up, Request: r.commit, Carried: r.carry, Time: origin}}
 	if r.up.From == nil {
 		v.Mode = max(r.up.Mode, r.carry)
 	}
@@ -332,7 +332,7 @@ func outcomeText(name string, made []release.Release, open, channels []string) s
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s\n", name)
 	for _, r := range made {
-		fmt.Fprintf(&text, "  released %s %s %s %s\n", r.Version, r.Digest[len("sha256:"):][:8], r.Mode, r.Request.ID)
+		fmt.Fprintf(&text, "  released %s %s %s %s carrying %s\n", r.Version, r.Digest[len("sha256:"):][:8], r.Mode, r.Request.ID, r.Carried)
 	}
 	for _, s := range open {
 		fmt.Fprintf(&text, "  open %s\n", s)

@@ -1,8 +1,11 @@
 package release_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"tidewaiter/reconcile/release"
 )
 
 // TestRules reads as the rules do, one case for each of their sentences. A history (see history) comes to releases, each
@@ -632,4 +635,97 @@ func (h history) summary() string {
 		images = append(images, text)
 	}
 	return strings.Join(images, " / ")
+}
+
+// TestSupersededIsFinal: once a newer request stands in its place, pushing the image of the old one changes nothing any more,
+// also while the newer one has no answer.
+func TestSupersededIsFinal(t *testing.T) {
+	h := parse(t, `
+		1 fix
+		gone2 incompatible
+		3 fix
+	`)
+	s := state(h[:2], answering(outside{}))
+	world := outside{}.world()
+	known := map[string]release.Answer{"gone2": {Reason: release.ImageNotFound}}
+	world.Look = func(l release.Look) (release.Answer, bool) {
+		answer, ok := known[l.Image.Tag]
+		return answer, ok
+	}
+	s, _, look := s.Observe(h.change(2)).Advance(world)
+	if look == nil || look.Image.Tag != "3" || look.Commit != "c3" || look.Name != "a" || look.Registry.Host != "a.test" {
+		t.Fatalf("the look asked for is %+v", look)
+	}
+	if len(s.Requests) != 1 || s.Requests[0].ID != "c3" || s.Requests[0].Carried != release.Incompatible {
+		t.Fatalf("open are %+v", s.Requests)
+	}
+	known["gone2"] = release.Answer{Digest: digestOf("2")}
+	known["3"] = release.Answer{Digest: digestOf("3")}
+	s, made, look := s.Advance(world)
+	if look != nil || len(made) != 1 || made[0].Version != version("2.0.0") || made[0].Request.ID != "c3" || len(s.Requests) != 0 {
+		t.Errorf("released are %+v", made)
+	}
+}
+
+// TestNothingIsAskedThatNeedsNoAnswer: refusals by rule or policy bother no registry, and neither does what waits behind others
+// or is held.
+func TestNothingIsAskedThatNeedsNoAnswer(t *testing.T) {
+	for _, test := range []struct {
+		history string
+		outside outside
+		asked   string
+	}{
+		{"1 fix \n 2 fix from=7.0.0", outside{}, "1"},
+		{"1 fix \n 2 feature \n 3 feature from=1.0.0", outside{}, "1 2"},
+		{"1@b fix", outside{deny: true}, ""},
+		{"1 fix cred=other", outside{}, ""},
+		{"1 fix", outside{digests: true}, ""},
+		{"1 fix", outside{suspend: true}, ""},
+		{"1 fix", outside{broken: true}, ""},
+		{"1 fix suspend", outside{}, ""},
+		{"1 fix \n down2 fix \n 3 fix", outside{}, "1 down2"},
+		{"1 fix \n 1 fix note=n1 cred=key", outside{}, "1"},
+	} {
+		var asked []string
+		world := test.outside.world()
+		world.Look = func(l release.Look) (release.Answer, bool) {
+			if !slices.Contains(asked, l.Image.Tag) {
+				asked = append(asked, l.Image.Tag)
+			}
+			return test.outside.answer(l.Image), true
+		}
+		state(parse(t, test.history), world)
+		if got := strings.Join(asked, " "); got != test.asked {
+			t.Errorf("%q asks for %q, want %q", test.history, got, test.asked)
+		}
+	}
+}
+
+// TestStatesAreValues: two plans from one state know nothing of each other.
+func TestStatesAreValues(t *testing.T) {
+	h := parse(t, `
+		down1 fix
+		2 fix
+		3 fix
+		private4 fix
+		private4 fix note=n4 cred=key
+		private4 fix note=n4 platform=linux/arm64
+		7 fix
+	`)
+	var s release.State
+	for i := range 3 { // room for more behind the third
+		s = s.Observe(h.change(i))
+	}
+	one, other := s.Observe(h.change(3)), s.Observe(h.change(6))
+	if one.Backlog[3].ID != "c4" || other.Backlog[3].ID != "c7" {
+		t.Errorf("the commits noted are %s and %s, want c4 and c7", one.Backlog[3].ID, other.Backlog[3].ID)
+	}
+	s = state(h[3:4], answering(outside{}))
+	before := asJSON(s)
+	for _, i := range []int{4, 5, 6} {
+		s.Observe(h.change(i)).Advance(answering(outside{}))
+		if after := asJSON(s); after != before {
+			t.Errorf("line %d changed the state it was planned from:\n%s\n%s", i+1, before, after)
+		}
+	}
 }
