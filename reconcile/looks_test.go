@@ -228,9 +228,9 @@ func TestAForgottenLookSaysNothing(t *testing.T) {
 func TestLooksEndWithTheDaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		asked := 0
+		var asked atomic.Int32
 		ls := newLooks(ctx, func(ctx context.Context, _ registry.Query) (registry.Image, error) {
-			asked++
+			asked.Add(1)
 			<-ctx.Done()
 			return registry.Image{}, refusal(release.RegistryUnavailable, 0)
 		}, time.Now)
@@ -245,8 +245,8 @@ func TestLooksEndWithTheDaemon(t *testing.T) {
 		if _, known := ls.Answer(look); known {
 			t.Error("a look that was cut short is taken for an answer of the registry")
 		}
-		if asked != looksPerHost {
-			t.Errorf("%d looks were started, want %d: none after the end", asked, looksPerHost)
+		if asked.Load() != looksPerHost {
+			t.Errorf("%d looks were started, want %d: none after the end", asked.Load(), looksPerHost)
 		}
 	})
 }

@@ -128,6 +128,7 @@ func (d *Daemon) catalogStatus(now time.Time) release.CatalogStatus {
 
 // ask starts the looks that the plan needs to go on.
 func (d *Daemon) ask(p plan) {
+	d.asking = p.asks()
 	for _, n := range p.images {
 		if n.look == nil {
 			continue
