@@ -25,7 +25,7 @@ const (
 type looks struct {
 	pull  func(context.Context, registry.Query) (registry.Image, error)
 	clock func() time.Time
-	came  chan struct{} // holds one token when an answer came
+	came  chan struct{} // holds one token when an answer came that no plan has seen
 
 	ctx   context.Context
 	lanes *lanes
@@ -170,10 +170,22 @@ func (ls *looks) Gather(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// Seen notes that a plan is about to be made of every answer that came so far.
+func (ls *looks) Seen() {
 	select {
-	case <-ls.came: // the last answer was seen just now
+	case <-ls.came:
 	default:
 	}
+}
+
+// Idle reports whether nothing is being asked and the last plan has seen every answer. An answer that came while it was made
+// may or may not be in it, so it counts as not seen.
+func (ls *looks) Idle() bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.pending == 0 && len(ls.came) == 0
 }
 
 // Wait returns when no look is running any more; the context given to newLooks must have ended.

@@ -142,6 +142,32 @@ func TestWhatCannotChangeIsNotLookedAtAgain(t *testing.T) {
 	})
 }
 
+func TestLooksAreIdleOnceAPlanHasSeenEveryAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ls := answers(t, func(registry.Query) *registry.Refusal {
+			time.Sleep(time.Second)
+			return nil
+		})
+		steps := []struct {
+			what string
+			do   func()
+			idle bool
+		}{
+			{"nothing was asked", func() {}, true},
+			{"a question is on its way", func() { ls.Ask(lookAt("r", "go", "1")) }, false},
+			{"a plan was made without its answer", ls.Seen, false},
+			{"the answer came", func() { time.Sleep(2 * time.Second) }, false},
+			{"a plan was made with it", ls.Seen, true},
+		}
+		for _, step := range steps {
+			step.do()
+			if ls.Idle() != step.idle {
+				t.Errorf("idle %t when %s", !step.idle, step.what)
+			}
+		}
+	})
+}
+
 func TestAnAnsweredQuestionIsNotAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0

@@ -156,7 +156,7 @@ func (d *Daemon) readme(p plan) []byte {
 
 // print tells what would be written, once all of it is known. Nothing of it is taken for done.
 func (d *Daemon) print(p plan) error {
-	if p.asks() || d.looks.Pending() > 0 {
+	if p.asks() || !d.looks.Idle() {
 		return nil
 	}
 	files, err := d.files(p)

@@ -36,6 +36,7 @@ type planned struct {
 
 // plan works out what follows for each image that waits for something, and for the catalog. It changes nothing.
 func (d *Daemon) plan() (plan, error) {
+	d.looks.Seen()
 	now := d.cfg.Now().UTC().Truncate(time.Second)
 	p := plan{time: now}
 	hold := d.hold()
@@ -128,7 +129,6 @@ func (d *Daemon) catalogStatus(now time.Time) release.CatalogStatus {
 
 // ask starts the looks that the plan needs to go on.
 func (d *Daemon) ask(p plan) {
-	d.asking = p.asks()
 	for _, n := range p.images {
 		if n.look == nil {
 			continue

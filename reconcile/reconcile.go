@@ -38,7 +38,6 @@ type Daemon struct {
 	ahead     int                   // first-parent commits between written.Observed and walked
 	held      string                // the commit whose deletions wait to be accepted
 	policy    policy
-	asking    bool          // the last plan left something to find out; it may be answered by now
 	rewritten bool          // the branch no longer holds what was observed
 	trusted   *gitrepo.Hash // the tree of status files that a daemon wrote, where they are beside the catalog
 }
@@ -134,7 +133,7 @@ func (d *Daemon) Once(ctx context.Context) error {
 			continue
 		case err != nil:
 			return err
-		case !d.asking && d.looks.Pending() == 0:
+		case d.looks.Idle():
 			return ctx.Err()
 		}
 		select {
