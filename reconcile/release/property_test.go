@@ -192,6 +192,11 @@ func (w author) edit(m *model, s *release.Spec) {
 	}
 }
 
+// refused reports whether the newest request waits for a correction.
+func (m *model) refused() bool {
+	return len(m.open) > 0 && !waits(m.open[len(m.open)-1].reason)
+}
+
 // version is one that was released, the newest one often.
 func (w author) version(m *model) release.Version {
 	if w.pick(3) == 0 {
@@ -205,6 +210,9 @@ func (w author) request(m *model, s release.Spec, line int) *release.Spec {
 	s.Path = "images/" + m.name + ".yaml"
 	if s.Upgrade.Mode == 0 || w.pick(5) > 0 {
 		kind := []string{"", "", "", "", "", "", "gone", "gone", "down", "busy", "private", "ours"}[w.pick(12)]
+		if m.refused() && w.pick(2) == 0 {
+			kind = ""
+		}
 		host := []string{"a.test", "a.test", "a.test", "b.test"}[w.pick(4)]
 		s.Image.Reference = release.Reference{Registry: host, Repository: "acme/" + m.name, Tag: kind + strconv.Itoa(line)}
 		if w.pick(8) == 0 {
@@ -224,6 +232,9 @@ func (w author) request(m *model, s release.Spec, line int) *release.Spec {
 	case 1: // the declaration that stands there
 	default:
 		s.Upgrade = release.Upgrade{Mode: release.Modes()[w.pick(3)], Notes: "n" + strconv.Itoa(line)}
+		if m.refused() && w.pick(2) == 0 { // by less than what it supersedes and carries
+			s.Upgrade.Mode = release.Fix
+		}
 		if w.pick(10) == 0 {
 			s.Upgrade.Accept = []release.Accept{{Rule: "r", Reason: "documented"}}
 		}
