@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,10 @@ func (d *Daemon) record(ctx context.Context, p plan) error {
 	return nil
 }
 
+// manyFiles is from how many files on a write takes so much memory that it is given back to the system at once: the runtime
+// would keep it for minutes, and a limit on the daemon's memory need not allow for that.
+const manyFiles = 1000
+
 // write pushes what the plan changes.
 func (d *Daemon) write(ctx context.Context, p plan) error {
 	files, err := d.files(p)
@@ -63,6 +68,10 @@ func (d *Daemon) write(ctx context.Context, p plan) error {
 	}
 	subject, _, _ := strings.Cut(message, "\n")
 	d.log.Info("recorded", "commit", commit.String(), "subject", subject, "files", len(files))
+	if len(files) >= manyFiles {
+		clear(files)
+		debug.FreeOSMemory()
+	}
 	return d.wrote(commit, p)
 }
 
