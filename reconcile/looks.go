@@ -108,6 +108,18 @@ func (ls *looks) Ask(l release.Look, query registry.Query) {
 	}
 }
 
+// Repeat makes a look be asked again after a pause although it found an image: it is not one that can be released, and another
+// may be pushed in its place.
+func (ls *looks) Repeat(name, commit string, image release.Image) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l, ok := ls.known[keyOf(name, commit, image)]
+	if ok && l.answered && !l.asked && l.refusal == nil && l.due.IsZero() {
+		l.due = ls.clock().Add(pause(l.tries))
+		l.tries++
+	}
+}
+
 // AskAgain starts every look that is due, and returns when the next one will be; zero for never.
 func (ls *looks) AskAgain() (next time.Time) {
 	ls.mu.Lock()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/release"
 )
 
@@ -20,6 +21,7 @@ type metrics struct {
 	stalled        *prometheus.GaugeVec
 	releases       *prometheus.CounterVec
 	lag            prometheus.Histogram
+	findings       *prometheus.CounterVec
 	writeConflicts prometheus.Counter
 	looksPending   prometheus.Gauge
 	buildInfo      *prometheus.GaugeVec
@@ -57,6 +59,9 @@ func newMetrics(version string) *metrics {
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tidewaiter_release_lag_seconds", Help: "Time from the commit that asked for a release to its record on the server.",
 			Buckets: []float64{1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 86400}}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidewaiter_upgrade_findings_total", Help: "Findings of the upgrade checks on images that were released or refused for them, by rule and level."},
+			[]string{"rule", "level"}),
 		writeConflicts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tidewaiter_write_conflicts_total", Help: "Commits refused because somebody else wrote first; each is planned again."}),
 		looksPending: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -72,6 +77,11 @@ func newMetrics(version string) *metrics {
 	}
 	for _, result := range results {
 		m.passes.WithLabelValues(result)
+	}
+	for _, rule := range contract.Rules() {
+		for _, level := range []contract.Level{contract.Info, contract.Warn, contract.Deny} {
+			m.findings.WithLabelValues(rule, level.String())
+		}
 	}
 	for _, mode := range release.Modes() {
 		m.releases.WithLabelValues(mode.String())
@@ -90,7 +100,7 @@ func newMetrics(version string) *metrics {
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.passes, m.gitOperations, m.gitDuration, m.lastSuccess, m.specs, m.refusals, m.stalled, m.releases, m.lag,
-		m.writeConflicts, m.looksPending, m.buildInfo,
+		m.findings, m.writeConflicts, m.looksPending, m.buildInfo,
 	}
 }
 
@@ -105,6 +115,13 @@ func result(err error) string {
 		return "error"
 	}
 	return "ok"
+}
+
+// found counts what the upgrade checks found of one image.
+func (m *metrics) found(findings []contract.Finding) {
+	for _, f := range findings {
+		m.findings.WithLabelValues(f.Rule, f.Level.String()).Inc()
+	}
 }
 
 // stall says why the whole catalog is held up, "" for not at all.

@@ -30,8 +30,9 @@ type planned struct {
 	next   release.State
 	status release.ImageStatus
 	made   []release.Release
-	look   *release.Look  // what must be known to go on
-	now    release.Reason // why it stands where it will stand
+	look   *release.Look         // what must be known to go on
+	now    release.Reason        // why it stands where it will stand
+	checks map[string]comparison // what was found of the declared modes, by the request's commit
 }
 
 // plan works out what follows for each image that waits for something, and for the catalog. It changes nothing.
@@ -49,8 +50,13 @@ func (d *Daemon) plan() (plan, error) {
 		if err := d.loadReleases(i); err != nil {
 			return plan{}, err
 		}
-		n := planned{image: i}
+		checker := &checker{daemon: d, image: i, made: map[string]comparison{}}
+		world.Check = checker.check
+		n := planned{image: i, checks: checker.made}
 		n.next, n.made, n.look = i.state.Advance(world)
+		if checker.failed != nil {
+			return plan{}, checker.failed
+		}
 		n.now = n.next.Reason(hold)
 		lasted := n.now == i.reason && now.Sub(i.since) >= d.cfg.Settle
 		n.status = n.next.Status(i.written, hold, lasted, now)
@@ -73,7 +79,8 @@ func (n planned) isNews() bool {
 		return true
 	}
 	return n.look == nil &&
-		(!reflect.DeepEqual(n.status.Conditions, n.written.Conditions) || !slices.Equal(n.status.Problems, n.written.Problems) || n.closes())
+		(!reflect.DeepEqual(n.status.Conditions, n.written.Conditions) || !slices.Equal(n.status.Problems, n.written.Problems) ||
+			!n.status.SameVerdicts(n.written) || n.closes())
 }
 
 // closes reports whether a request that is written as open no longer is: it was superseded or dropped, which is final, so that a

@@ -108,6 +108,7 @@ func (d *Daemon) loadReleases(i *image) error {
 	if i.loaded || d.seen.root.IsZero() {
 		return nil
 	}
+	i.promised = nil
 	records, err := d.statuses.Records(i.state.Name)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/gitrepo"
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
@@ -57,6 +58,8 @@ type image struct {
 	written release.ImageStatus
 	hash    gitrepo.Hash // of the file that written was read from; zero for one not read
 	loaded  bool         // the state has its releases
+	// promised is what some of these promised, as far as something was compared with them; nil for one without a contract.
+	promised map[release.Version]*contract.Contract
 
 	reason release.Reason // as of the last pass
 	since  time.Time      // when the reason was first seen

@@ -90,6 +90,7 @@ func (d *Daemon) wrote(commit gitrepo.Hash, p plan) error {
 		n.written = n.status
 		n.hash = gitrepo.Hash{} // it is read again only when somebody else writes
 		for _, r := range n.made {
+			d.tell(n.next.Name, r, n.checks[r.Request.ID])
 			d.metrics.releases.WithLabelValues(r.Mode.String()).Inc()
 			d.metrics.lag.Observe(max(0, d.cfg.Now().Sub(r.Request.Time).Seconds()))
 		}
@@ -105,13 +106,18 @@ func (d *Daemon) settled(n planned, p plan) {
 		n.reason, n.since = n.now, p.time
 		d.logReason(n)
 	}
+	for _, r := range n.next.Requests {
+		if r.Verdict != nil && r.Reason.Again(r.Image.Digest != "") {
+			d.looks.Repeat(n.next.Name, r.ID, r.Image)
+		}
+	}
 	switch {
 	case n.next.Gone() && !n.dirty():
 		delete(d.images, n.next.Name)
 		delete(d.active, n.next.Name)
 	case !n.open() && !n.dirty():
 		delete(d.active, n.next.Name)
-		n.state.Releases, n.loaded = nil, false // they are read again when something happens to the image
+		n.state.Releases, n.promised, n.loaded = nil, nil, false // they are read again when something happens to the image
 	}
 }
 
@@ -126,7 +132,12 @@ func (d *Daemon) logReason(n planned) {
 	default:
 		detail := ""
 		if open := n.next.Requests; len(open) > 0 {
-			detail = d.looks.Detail(n.next.Name, open[len(open)-1].ID)
+			newest := open[len(open)-1]
+			detail = d.looks.Detail(n.next.Name, newest.ID)
+			if newest.Verdict != nil {
+				detail = strings.Join(newest.Verdict.Findings, "\n")
+				d.metrics.found(n.checks[newest.ID].findings)
+			}
 		}
 		log.Warn("image not released", "message", n.reason.Message(), "detail", detail)
 	}
@@ -170,7 +181,7 @@ func (d *Daemon) files(p plan) (map[string][]byte, error) {
 			}
 		}
 		for _, r := range n.made {
-			data, err := schema.EncodeRelease(d.recordOf(name, r))
+			data, err := schema.EncodeRelease(d.recordOf(name, r, n.checks[r.Request.ID]))
 			if err := put(data, err, releasesDir, name, r.Version.String()+".yaml"); err != nil {
 				return nil, err
 			}
@@ -184,7 +195,7 @@ func (d *Daemon) files(p plan) (map[string][]byte, error) {
 }
 
 // recordOf is the release record: what was asked and applied, what was verified, and who approved it.
-func (d *Daemon) recordOf(name string, r release.Release) schema.Record {
+func (d *Daemon) recordOf(name string, r release.Release, compared comparison) schema.Record {
 	found := d.looks.Image(name, r.Request.ID, r.Image)
 	record := schema.Record{
 		Name:       name,
@@ -200,7 +211,9 @@ func (d *Daemon) recordOf(name string, r release.Release) schema.Record {
 		Upgrade:    r.Upgrade,
 		Verify:     "layers",
 		Size:       found.Size,
-		Contract:   found.Contract,
+		Baseline:   compared.baseline,
+		Contract:   compared.contract,
+		Findings:   compared.recorded(),
 	}
 	if d.policy.Content {
 		record.Verify = "content"

@@ -118,6 +118,17 @@ func (s *Statuses) Records(name string) ([]schema.Record, error) {
 	return records, nil
 }
 
+// Record is the release of one version, and whether there is one.
+func (s *Statuses) Record(name string, version release.Version) (schema.Record, bool, error) {
+	file := path.Join(releasesDir, name, version.String()+".yaml")
+	data, err := s.read(file)
+	if err != nil || data == nil {
+		return schema.Record{}, false, err
+	}
+	record, err := schema.DecodeRelease(file, data)
+	return record, err == nil, err
+}
+
 func (s *Statuses) entries(dir string) ([]gitrepo.Entry, error) {
 	entries, err := s.repo.Files(s.commit, path.Join(s.dir, dir))
 	if err != nil {

@@ -84,7 +84,10 @@ func DecodeImage(path string, data []byte) (name string, spec *Image, problems [
 
 // Spec is what the planner needs to know.
 func (i *Image) Spec() release.Spec {
-	return release.Spec{Path: i.Path, Image: i.Image, Upgrade: i.Upgrade, Withdrawn: i.Withdrawn, Suspend: i.Suspend}
+	return release.Spec{
+		Path: i.Path, Image: i.Image, Upgrade: i.Upgrade, Withdrawn: i.Withdrawn, Suspend: i.Suspend,
+		ContractEnv: i.ContractEnv, ContractLabels: i.ContractLabels,
+	}
 }
 
 // imageRules are what the schema of Image cannot say.

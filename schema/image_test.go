@@ -75,7 +75,10 @@ func TestDecodeImage(t *testing.T) {
 	if name != "go-builder" || !reflect.DeepEqual(spec, want) {
 		t.Errorf("name %q, spec\n%+v\nwant\n%+v", name, spec, want)
 	}
-	planned := release.Spec{Path: spec.Path, Image: want.Image, Upgrade: want.Upgrade, Withdrawn: want.Withdrawn}
+	planned := release.Spec{
+		Path: spec.Path, Image: want.Image, Upgrade: want.Upgrade, Withdrawn: want.Withdrawn,
+		ContractEnv: want.ContractEnv, ContractLabels: want.ContractLabels,
+	}
 	if got := spec.Spec(); !reflect.DeepEqual(got, planned) {
 		t.Errorf("the planner gets %+v, want %+v", got, planned)
 	}

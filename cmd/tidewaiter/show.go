@@ -90,6 +90,12 @@ func writeImage(w io.Writer, name string, s release.ImageStatus, records []schem
 			}
 			fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\n", q.ID, q.Applied(), q.Image.Reference, reason)
 		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		for _, q := range s.Requests {
+			writeVerdict(w, q)
+		}
 	}
 	if len(records) > 0 {
 		fmt.Fprintln(t, "\nVERSION\tMODE\tCOMMIT\tAPPROVED BY\tAGE\t")
@@ -103,4 +109,30 @@ func writeImage(w io.Writer, name string, s release.ImageStatus, records []schem
 		}
 	}
 	return t.Flush()
+}
+
+// writeVerdict shows what speaks against the mode of a request, and what would help.
+func writeVerdict(w io.Writer, q release.Request) {
+	if q.Verdict == nil {
+		return
+	}
+	against := "by itself"
+	if !q.Verdict.Baseline.IsZero() {
+		against = "compared with " + q.Verdict.Baseline.String()
+	}
+	fmt.Fprintf(w, "\n%.8s is not %s, %s:\n", q.ID, q.Applied(), against)
+	for _, finding := range q.Verdict.Findings {
+		fmt.Fprintf(w, "  %s\n", finding)
+	}
+	if len(q.Verdict.Accept) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	if q.Verdict.Right != q.Applied() {
+		fmt.Fprintf(w, "  mode: %s    # would be right, or accept what was found:\n", q.Verdict.Right)
+	}
+	fmt.Fprintln(w, "  accept:")
+	for _, line := range q.Verdict.Accept {
+		fmt.Fprintf(w, "    - %s\n", line)
+	}
 }

@@ -114,60 +114,73 @@ type Platform struct {
 // bounds all of them together.
 func (c *Client) Pull(ctx context.Context, q Query) (Image, error) {
 	defer c.metrics.timer()()
-	image, err := c.pull(ctx, q)
+	return c.visit(ctx, q, func(v visit) (Image, error) {
+		image, layers, err := v.describe(ctx, q)
+		if err != nil {
+			return Image{}, err
+		}
+		return image, v.layers(ctx, layers, q.Content)
+	})
+}
+
+// Describe reads what an image is and promises, and looks at no layer: 2 requests and 2 for each platform, besides those for a
+// token. Its error is always a *Refusal.
+func (c *Client) Describe(ctx context.Context, q Query) (Image, error) {
+	return c.visit(ctx, q, func(v visit) (Image, error) {
+		image, _, err := v.describe(ctx, q)
+		return image, err
+	})
+}
+
+// visit does something in the repository of a query, and where access is denied does it again with the credential read anew and
+// a client that knows no token yet: the library also answers "unauthorized" when a token server was asked too fast, or a token
+// grew old on the way.
+func (c *Client) visit(ctx context.Context, q Query, do func(visit) (Image, error)) (Image, error) {
+	r, client, err := c.remote(ctx, q)
 	if err != nil {
 		return Image{}, AsRefusal(err)
 	}
-	return image, nil
-}
-
-// pull looks, and where access is denied looks again with the credential read anew and a client that knows no token yet: the
-// library also answers "unauthorized" when a token server was asked too fast, or a token grew old on the way.
-func (c *Client) pull(ctx context.Context, q Query) (Image, error) {
-	r, client, err := c.remote(ctx, q)
-	if err != nil {
-		return Image{}, err
-	}
-	image, err := c.look(ctx, visit{c.facts, r.key, client, q.Image.Repository}, q)
-	if refusal := AsRefusal(err); refusal == nil || refusal.Reason != release.AccessDenied {
-		return image, err
+	image, err := do(visit{c.facts, r.key, client, q.Image.Repository})
+	if refusal := AsRefusal(err); refusal == nil {
+		return image, nil
+	} else if refusal.Reason != release.AccessDenied {
+		return Image{}, refusal
 	}
 	shown, err := readCredential(c.options.CredentialsDir, q.Registry.Credentials, q.Image.Registry)
 	if err != nil {
-		return Image{}, err
+		return Image{}, AsRefusal(err)
 	}
 	client = r.login(shown)
-	image, err = c.look(ctx, visit{c.facts, r.key, client, q.Image.Repository}, q)
-	if err == nil {
-		r.adopt(shown, client)
+	if image, err = do(visit{c.facts, r.key, client, q.Image.Repository}); err != nil {
+		return Image{}, AsRefusal(err)
 	}
-	return image, err
+	r.adopt(shown, client)
+	return image, nil
 }
 
-// look walks from the reference down to the layers.
-func (c *Client) look(ctx context.Context, v visit, q Query) (Image, error) {
+// describe walks from the reference down to the configs, and returns the layers that the manifests name, each once.
+func (v visit) describe(ctx context.Context, q Query) (found Image, layers []blobRef, err error) {
 	root, err := v.root(ctx, q.Image.Reference)
 	if err != nil {
-		return Image{}, err
+		return Image{}, nil, err
 	}
 	images, err := v.platforms(ctx, root, q.Required)
 	if err != nil {
-		return Image{}, err
+		return Image{}, nil, err
 	}
-	found := Image{Digest: root.digest, MediaType: root.mediaType}
+	found = Image{Digest: root.digest, MediaType: root.mediaType}
 	if found.Contract, err = promised(q.Name, root, images); err != nil {
-		return Image{}, err
+		return Image{}, nil, err
 	}
 	type claim struct {
 		digest release.Digest
 		size   int64
 	}
 	seen := map[claim]bool{} // a blob of which two sizes are claimed is looked at twice, and one of them is wrong
-	var layers []blobRef
 	for _, image := range images {
 		size := image.size()
 		if q.MaxSize > 0 && size > q.MaxSize {
-			return Image{}, refuse(release.ImageTooLarge, "%s is %d bytes, more than the %d allowed", image.platform, size, q.MaxSize)
+			return Image{}, nil, refuse(release.ImageTooLarge, "%s is %d bytes, more than the %d allowed", image.platform, size, q.MaxSize)
 		}
 		found.Platforms = append(found.Platforms, Platform{image.platform, image.document.digest, size})
 		if c := (claim{image.config.Digest, image.config.Size}); !seen[c] {
@@ -182,7 +195,7 @@ func (c *Client) look(ctx context.Context, v visit, q Query) (Image, error) {
 			}
 		}
 	}
-	return found, v.layers(ctx, layers, q.Content)
+	return found, layers, nil
 }
 
 // factKey is what a fact is known by: who was asked, with which credential, about what.

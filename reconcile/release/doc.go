@@ -19,6 +19,10 @@
 //     incompatible upgrade over a withdrawn one.
 //  7. An upgrade block equal to that of any release of the image is used up: UpgradeNotDeclared. The policy can turn this off.
 //
+// After the last rule the image itself is asked whether the mode is true; see [World.Check]. The rules of that are those of
+// package contract, and what it is compared with is [State]'s to say: with from that release, for an incompatible upgrade the
+// newest that is not withdrawn, otherwise what users of the line run now.
+//
 // # Queues
 //
 // Requests without from stand in the head queue; those with from in one queue for each major, except that a from equal to

@@ -26,7 +26,7 @@ import (
 //	                               invalid policy, and registries that are up
 //
 // A tag says what its registry answers: it is found unless it begins with gone (ImageNotFound), private (AccessDenied without
-// a credential), down (RegistryUnavailable unless they are up), busy (RateLimited for ever) or ours (our own error unless they
+// a credential), breaks (found, and UpgradeContradicted unless it is incompatible), down (RegistryUnavailable unless they are up), busy (RateLimited for ever) or ours (our own error unless they
 // are up). Its number is its content: 1 and 1b have the same digest.
 type history []event
 
@@ -70,7 +70,7 @@ func (h history) names() []string {
 }
 
 func (o outside) world() release.World {
-	w := release.World{Now: origin}
+	w := release.World{Now: origin, Check: breaks}
 	w.Policy.Registries = []release.Registry{{Host: "a.test", Credentials: "key"}, {Host: "b.test", Credentials: "key"}}
 	if o.deny {
 		w.Policy.Registries = w.Policy.Registries[:1]
@@ -101,6 +101,16 @@ func (o outside) answer(i release.Image) release.Answer {
 		return release.Answer{Reason: release.InternalError}
 	}
 	return release.Answer{Digest: digestOf(i.Tag)}
+}
+
+// breaks says of images whose tags say so that they need an incompatible upgrade.
+func breaks(c release.Check) (release.Reason, *release.Verdict) {
+	if !strings.HasPrefix(c.Image.Tag, "breaks") || c.Mode == release.Incompatible || c.Baseline == nil || c.Inform {
+		return "", nil
+	}
+	return release.UpgradeContradicted, &release.Verdict{
+		Baseline: c.Baseline.Version, Right: release.Incompatible, Findings: []string{"it breaks"}, Accept: []string{"{rule: breaks}"},
+	}
 }
 
 func digestOf(tag string) release.Digest {

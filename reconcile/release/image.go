@@ -49,6 +49,9 @@ type Spec struct {
 	Upgrade   Upgrade      `json:"upgrade"`
 	Withdrawn []Withdrawal `json:"withdrawn,omitempty"`
 	Suspend   bool         `json:"suspend,omitempty"`
+	// ContractEnv and ContractLabels are the environment keys and labels of the image that users are told to rely on.
+	ContractEnv    []string `json:"contractEnv,omitempty"`
+	ContractLabels []string `json:"contractLabels,omitempty"`
 }
 
 // Change is what one commit did to one image's spec: it left a valid one, one with problems, or neither: it was deleted.
@@ -68,6 +71,8 @@ type Request struct {
 	Carried Mode `json:"carried,omitzero"`
 	// Reason is why it is not released yet, as last found out; empty where it was not looked at.
 	Reason Reason `json:"reason,omitempty"`
+	// Verdict is what speaks against its mode; nil unless the reason is UpgradeContradicted or UpgradeUnknown.
+	Verdict *Verdict `json:"verdict,omitempty"`
 }
 
 // Applied is the mode that the request would be released with. One that says what it comes from stands for itself.

@@ -218,8 +218,31 @@ func (m *model) verdict(r *ask) verdict {
 	if m.used(r.up) {
 		return verdict{Reason: release.UpgradeNotDeclared}
 	}
+	if m.breaks(v) {
+		return verdict{Reason: release.UpgradeContradicted}
+	}
 	v.Reason = release.Released
 	return v
+}
+
+// breaks is what the upgrade checks say of images whose tags say so: they need an incompatible upgrade of whatever is served.
+func (m *model) breaks(v verdict) bool {
+	if !strings.HasPrefix(v.Image.Tag, "breaks") || v.Mode == release.Incompatible {
+		return false
+	}
+	for _, old := range m.made {
+		if v.Upgrade.From != nil {
+			if old.Version == *v.Upgrade.From {
+				return true
+			}
+			continue
+		}
+		withdrawn := slices.ContainsFunc(m.spec.Withdrawn, func(w release.Withdrawal) bool { return w.Version == old.Version })
+		if old.Version.Major == m.max(nil).Major && !withdrawn {
+			return true
+		}
+	}
+	return false
 }
 
 // supersede makes each of the requests but the last superseded by the one behind it.

@@ -13,6 +13,9 @@ type World struct {
 	// Look answers whether a request's image can be pulled; false where nobody knows yet. Within one call of Advance it must
 	// give one answer to one question.
 	Look func(Look) (Answer, bool)
+	// Check says whether the mode that an image would be released with is true: UpgradeContradicted or UpgradeUnknown with what
+	// speaks against it, or no reason.
+	Check func(Check) (Reason, *Verdict)
 	// Now is the time that releases are stamped with.
 	Now time.Time
 }
@@ -125,22 +128,22 @@ func (s *State) turn(w World) (release *Release, look *Look, again bool) {
 			open = slices.DeleteFunc(open, mine)
 			r.Carried = 0
 		case first >= 0 && open[first].waits() && !s.passes(r, open[first]):
-			r.Reason = ""
+			r.Reason, r.Verdict = "", nil
 			open = append(open, r)
 			continue
 		case first >= 0:
 			r.Carried = max(r.Carried, s.carried(w.Policy, slices.DeleteFunc(slices.Clone(open), func(p Request) bool { return !mine(p) }), r))
 			open = slices.DeleteFunc(open, mine)
 		}
-		version, digest, reason, look := s.judge(w, r)
-		if look != nil {
+		j := s.judge(w, r)
+		if j.look != nil {
 			s.Requests = slices.Concat(open, []Request{r}, rest)
-			return nil, look, false
+			return nil, j.look, false
 		}
-		switch reason {
+		switch j.reason {
 		case Released:
-			release := Release{version, digest, r.Applied(), r.Image, r.Upgrade, r.Commit, w.Now, r.Carried}
-			at, _ := slices.BinarySearchFunc(s.Releases, version, func(r Release, v Version) int { return r.Version.Compare(v) })
+			release := Release{j.version, j.digest, r.Applied(), r.Image, r.Upgrade, r.Commit, w.Now, r.Carried}
+			at, _ := slices.BinarySearchFunc(s.Releases, j.version, func(r Release, v Version) int { return r.Version.Compare(v) })
 			s.Releases = slices.Concat(s.Releases[:at], []Release{release}, s.Releases[at:])
 			s.Requests, s.Concluded = slices.Concat(open, rest), Released
 			return &release, nil, true
@@ -148,38 +151,50 @@ func (s *State) turn(w World) (release *Release, look *Look, again bool) {
 			s.Requests, s.Concluded = slices.Concat(open, rest), AlreadyReleased
 			return nil, nil, true
 		}
-		r.Reason = reason
+		r.Reason, r.Verdict = j.reason, j.verdict
 		open = append(open, r)
 	}
 	s.Requests = open
 	return nil, nil, false
 }
 
-// judge applies the rules of version arithmetic in their order, the world's answer between the fifth and the sixth. The
-// reason is Released where the request may be released as the version and digest returned; where a look is needed first,
-// nothing else is set.
-func (s *State) judge(w World, r Request) (Version, Digest, Reason, *Look) {
+// judgement is what is to become of a request: with the reason Released the version and digest to release it as, otherwise why
+// not; or only the look that is needed first.
+type judgement struct {
+	version Version
+	digest  Digest
+	reason  Reason
+	verdict *Verdict
+	look    *Look
+}
+
+// judge applies the rules of version arithmetic in their order, the world's answer between the fifth and the sixth, and what
+// the image itself says of the declared mode after the last.
+func (s *State) judge(w World, r Request) judgement {
 	version, reason := s.next(r)
 	if reason != "" {
-		return Version{}, "", reason, nil
+		return judgement{reason: reason}
 	}
 	entry, reason := w.Policy.Judge(r.Image)
 	if reason != "" {
-		return Version{}, "", reason, nil
+		return judgement{reason: reason}
 	}
 	look := Look{s.Name, r.ID, r.Image, entry}
 	answer, known := w.Look(look)
 	switch {
 	case !known:
-		return Version{}, "", "", &look
+		return judgement{look: &look}
 	case answer.Reason != "":
-		return Version{}, "", answer.Reason, nil
+		return judgement{reason: answer.Reason}
 	case s.already(r, answer.Digest):
-		return Version{}, "", AlreadyReleased, nil
+		return judgement{reason: AlreadyReleased}
 	case s.usedUp(w.Policy, r.Upgrade):
-		return Version{}, "", UpgradeNotDeclared, nil
+		return judgement{reason: UpgradeNotDeclared}
 	}
-	return version, answer.Digest, Released, nil
+	if reason, verdict := w.Check(s.check(look, answer.Digest, r)); reason != "" {
+		return judgement{reason: reason, verdict: verdict}
+	}
+	return judgement{version: version, digest: answer.Digest, reason: Released}
 }
 
 // next is the version that a request would be released as: rules 1 to 5.

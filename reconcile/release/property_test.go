@@ -23,7 +23,7 @@ var (
 var features = map[string]int{
 	"carried": 5, "corrected": 5, "superseded": 5, "from beside head": 5, "UpgradeNotDeclared": 5, "invalid": 5, "relisted": 5,
 	"policy change": 5, "restart between write and answer": 5,
-	"AlreadyReleased": 5, "VersionExists": 5, "UnknownBase": 5, "passed over": 5, "taken over": 5, "ImageNotFound": 5,
+	"AlreadyReleased": 5, "VersionExists": 5, "UpgradeContradicted": 5, "UnknownBase": 5, "passed over": 5, "taken over": 5, "ImageNotFound": 5,
 	"RegistryUnavailable": 5, "RateLimited": 5, "InternalError": 5, "AccessDenied": 5, "RegistryNotAllowed": 2, "InvalidSpec": 2,
 	"held": 2, "queue dropped": 5, "next look": 2, "another host": 2, "digest moved to a new line": 1,
 }
@@ -209,7 +209,7 @@ func (w author) version(m *model) release.Version {
 func (w author) request(m *model, s release.Spec, line int) *release.Spec {
 	s.Path = "images/" + m.name + ".yaml"
 	if s.Upgrade.Mode == 0 || w.pick(5) > 0 {
-		kind := []string{"", "", "", "", "", "", "gone", "gone", "down", "busy", "private", "ours"}[w.pick(12)]
+		kind := []string{"", "", "", "", "", "", "gone", "gone", "breaks", "breaks", "down", "busy", "private", "ours"}[w.pick(14)]
 		if m.refused() && w.pick(2) == 0 {
 			kind = ""
 		}

@@ -97,7 +97,8 @@ func (s State) Status(before ImageStatus, hold Reason, lasted bool, now time.Tim
 	requests := slices.Clone(s.Requests)
 	for i, r := range requests {
 		if r.Reason != "" && !firm(r.Reason) {
-			requests[i].Reason = writtenReason(before.Requests, r.ID)
+			was := requestOf(before.Requests, r.ID)
+			requests[i].Reason, requests[i].Verdict = was.Reason, was.Verdict
 		}
 	}
 	status := ImageStatus{
@@ -113,12 +114,18 @@ func (s State) Status(before ImageStatus, hold Reason, lasted bool, now time.Tim
 	return status
 }
 
-func writtenReason(requests []Request, commit string) Reason {
+// SameVerdicts reports whether two statuses say the same against the modes of their requests.
+func (f ImageStatus) SameVerdicts(g ImageStatus) bool {
+	return !slices.ContainsFunc(f.Requests, func(r Request) bool { return !r.Verdict.equal(requestOf(g.Requests, r.ID).Verdict) })
+}
+
+// requestOf is the request that a commit made, an empty one where there is none.
+func requestOf(requests []Request, commit string) Request {
 	i := slices.IndexFunc(requests, func(r Request) bool { return r.ID == commit })
 	if i < 0 {
-		return ""
+		return Request{}
 	}
-	return requests[i].Reason
+	return requests[i]
 }
 
 // Conditions follows kstatus: Ready says whether all is as the catalog wants it, Reconciling that it may become so by
