@@ -46,6 +46,9 @@
 // Files that a spec refers to (a Dockerfile by path, a logo) decide nothing about a release, so the daemon does not look at
 // them; tidewaiter check does. The same holds for categories and debug projects.
 //
+// What a release promised is compared from its record and never read from the registry again: a check costs no request, and
+// holds when the old image is gone. Only a record without a contract, which a daemon does not write, makes an UpgradeUnknown.
+//
 // A file with a mistake stands for the image last read at its path even if it names another one, so that a mistake never
 // delists.
 package reconcile

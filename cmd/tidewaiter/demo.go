@@ -128,7 +128,7 @@ func mergeGreeter(ctx context.Context, w *world, t *teller, spec, subject string
 	if err := w.merge(ctx, t, subject, map[string]string{greeter: spec}); err != nil {
 		return err
 	}
-	status, err := w.await(ctx, "greeter", func(s release.ImageStatus) bool { return serves(s, want) })
+	status, err := w.await(ctx, "greeter", func(s release.ImageStatus) bool { return serves(s, want, 0) })
 	for _, c := range status.Channels {
 		if len(strings.Split(c.Name, ".")) < 3 {
 			t.result("greeter %-9s %s", c.Name, c.Version)
@@ -137,7 +137,8 @@ func mergeGreeter(ctx context.Context, w *world, t *teller, spec, subject string
 	return err
 }
 
-func serves(s release.ImageStatus, want []string) bool {
+// serves reports whether channels mean those versions, as "channel version", and so many requests are open.
+func serves(s release.ImageStatus, want []string, open int) bool {
 	channels := map[string]string{}
 	for _, c := range s.Channels {
 		channels[c.Name] = c.Version.String()
@@ -148,7 +149,7 @@ func serves(s release.ImageStatus, want []string) bool {
 			return false
 		}
 	}
-	return len(s.Requests) == 0
+	return len(s.Requests) == open
 }
 
 var story = []step{
@@ -244,7 +245,7 @@ var story = []step{
 			t.command("docker push %s/demo/greeter:2.1    # %.19s…", w.host("docker.io"), digest)
 			w.daemon.Hurry()
 			status, err := w.await(ctx, "greeter", func(s release.ImageStatus) bool {
-				return serves(s, []string{"latest 2.1.0", "1.latest 1.1.2"})
+				return serves(s, []string{"latest 2.1.0", "1.latest 1.1.2"}, 0)
 			})
 			if len(status.Channels) > 0 {
 				t.result("greeter latest    %s", status.Channels[0].Reference)
@@ -252,6 +253,50 @@ var story = []step{
 			return err
 		},
 	},
+	{
+		title: "A fix that is none",
+		text:  "It drops a platform, and whoever runs 2.latest there would be stranded. It is refused before anybody gets it.",
+		play: func(ctx context.Context, w *world, t *teller) error {
+			if _, err := w.push(ctx, "docker.io", "demo/greeter", "2.1-slim", registrytest.Image{Seed: "greeter 2.1-slim"}); err != nil {
+				return err
+			}
+			if err := w.merge(ctx, t, "Slim greeter down", map[string]string{greeter: slimSpec(w)}); err != nil {
+				return err
+			}
+			status, err := w.await(ctx, "greeter", func(s release.ImageStatus) bool { return ready(s) == release.UpgradeContradicted })
+			if err != nil {
+				return err
+			}
+			if !serves(status, []string{"latest 2.1.0"}, 1) {
+				return errors.New("a channel moved to it")
+			}
+			verdict := status.Requests[0].Verdict
+			for _, finding := range verdict.Findings {
+				t.result("%s", finding)
+			}
+			t.result("mode: %s would be right, or accept: %s", verdict.Right, strings.Join(verdict.Accept, ", "))
+			return nil
+		},
+	},
+	{
+		title: "The author accepts what was found",
+		text:  "The line that was offered, with a reason that reviewers see. It counts for this release only.",
+		play: func(ctx context.Context, w *world, t *teller) error {
+			status, err := w.await(ctx, "greeter", func(s release.ImageStatus) bool { return ready(s) == release.UpgradeContradicted })
+			if err != nil {
+				return err
+			}
+			accept := strings.Replace(status.Requests[0].Verdict.Accept[0], "…", "nobody runs it there", 1)
+			t.result("accept: [%s]", accept)
+			return mergeGreeter(ctx, w, t, slimSpec(w)+"    accept: ["+accept+"]\n", "Slim greeter down, knowingly", "latest 2.1.1", "2.latest 2.1.1", "1.latest 1.1.2")
+		},
+	},
+}
+
+// slimSpec asks for a fix that is there for one platform only.
+func slimSpec(w *world) string {
+	spec := greeterSpec(w, "2.1-slim", "compatible-fix", "", "Is half the size.")
+	return strings.Replace(spec, ", linux/arm64]", "]", 1)
 }
 
 func ready(s release.ImageStatus) release.Reason {

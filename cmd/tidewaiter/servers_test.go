@@ -239,7 +239,7 @@ func protect(s *stage, _ *testscript.TestScript, args []string) (string, error) 
 }
 
 // pushImage pushes a small image; every SEED is another one. Its platforms are linux/amd64 unless some are given. Defects:
-// -no-layer and -no-manifest push it without one of its parts, -artifact makes it no image, -entrypoint starts another program.
+// -no-layer and -no-manifest push it without one of its parts, -artifact makes it no image, -entrypoint starts another program, -entrypoint=SEED that of another image.
 // $DIGEST is its digest.
 func pushImage(s *stage, ts *testscript.TestScript, args []string) (string, error) {
 	h, err := s.hub(args[0])
@@ -254,6 +254,10 @@ func pushImage(s *stage, ts *testscript.TestScript, args []string) (string, erro
 	image := registrytest.Image{Seed: seed}
 	var spoil []func(*registrytest.Built)
 	for _, arg := range args[3:] {
+		if other, is := strings.CutPrefix(arg, "-entrypoint="); is {
+			image.Config.Entrypoint = []string{"/" + other}
+			continue
+		}
 		switch arg {
 		case "-no-layer":
 			spoil = append(spoil, func(b *registrytest.Built) { delete(b.Blobs, b.Manifests[0].Layers[0].Digest) })

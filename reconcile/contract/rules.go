@@ -270,20 +270,25 @@ func createdRegressed(p *pair) []change {
 
 func sizeDoubled(p *pair) []change {
 	if old, new := p.old.Size, p.new.Size; old > 0 && new > 2*old {
-		return differs(megabytes(old), megabytes(new))
+		return []change{{"", bytes(old), bytes(new)}}
 	}
 	return nil
 }
 
 func sizeGrown(p *pair) []change {
 	if old, new := p.old.Size, p.new.Size; old > 0 && 4*new > 5*old && new <= 2*old {
-		return differs(megabytes(old), megabytes(new))
+		return []change{{"", bytes(old), bytes(new)}}
 	}
 	return nil
 }
 
-// megabytes is a size in units of 10⁶ bytes, as registries and engines show it.
-func megabytes(n int64) string { return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB" }
+// bytes is a size in units of 10³ or 10⁶ bytes, as registries and engines show it.
+func bytes(n int64) string {
+	if n < 1e6 {
+		return strconv.FormatFloat(float64(n)/1e3, 'f', 1, 64) + " kB"
+	}
+	return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB"
+}
 
 // gone are the entries of old that new does not have; both are sorted.
 func gone(old, new []string) (entries []string) {

@@ -119,6 +119,8 @@ var breaking = []struct {
 		old: part{size: 99_999_000}, new: part{size: 199_999_000}, was: "100.0 MB", is: "200.0 MB"},
 	{rule: "size-growth", needs: "compatible-feature", levels: "warn warn info",
 		old: part{size: 99_999_000}, new: part{size: 200_000_000}, was: "100.0 MB", is: "200.0 MB"},
+	{rule: "size-growth", needs: "compatible-feature", levels: "warn warn info",
+		old: part{size: 10_000}, new: part{size: 30_000}, was: "11.0 kB", is: "31.0 kB"},
 	{rule: "repository-changed", needs: "incompatible", levels: "warn warn info", old: part{}, new: part{},
 		oldSpec: spec{repository: "docker.io/acme/app"}, newSpec: spec{repository: "ghcr.io/acme/app"},
 		was: "docker.io/acme/app", is: "ghcr.io/acme/app"},

@@ -51,6 +51,14 @@ type Config struct {
 	WorkingDir   string              `json:"WorkingDir,omitempty"`
 	Labels       map[string]string   `json:"Labels,omitempty"`
 	StopSignal   string              `json:"StopSignal,omitempty"`
+	Shell        []string            `json:"Shell,omitempty"`
+	OnBuild      []string            `json:"OnBuild,omitempty"`
+	Healthcheck  *Healthcheck        `json:"Healthcheck,omitempty"`
+}
+
+// Healthcheck is how an engine finds out whether a container works.
+type Healthcheck struct {
+	Test []string `json:"Test"`
 }
 
 // Descriptor is what one document says of another.
