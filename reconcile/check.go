@@ -18,6 +18,11 @@ import (
 type Report struct {
 	Specs    int              `json:"specs"`
 	Problems []schema.Problem `json:"problems"`
+	// Predictions are what merging would do, where that was asked.
+	Predictions []Prediction `json:"predictions,omitempty"`
+
+	specs  []*schema.Image
+	policy *release.Policy // nil where it cannot be used
 }
 
 // maxLogoSize bounds a logo in bytes.
@@ -64,7 +69,11 @@ func Check(dir string) (Report, error) {
 		}
 	}
 	schema.SortProblems(problems)
-	return Report{len(specs), problems}, nil
+	report := Report{Specs: len(specs), Problems: problems, specs: specs}
+	if policy != nil {
+		report.policy = &policy.Policy
+	}
+	return report, nil
 }
 
 // checkoutFS is what a directory opened as a root offers.

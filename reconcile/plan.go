@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
 )
@@ -50,7 +51,13 @@ func (d *Daemon) plan() (plan, error) {
 		if err := d.loadReleases(i); err != nil {
 			return plan{}, err
 		}
-		checker := &checker{daemon: d, image: i, made: map[string]comparison{}}
+		if i.promised == nil {
+			i.promised = map[release.Version]*contract.Contract{}
+		}
+		checker := &checker{
+			policy: d.policy.Policy, statuses: d.statuses, promised: i.promised, made: map[string]comparison{},
+			found: func(c release.Check) registry.Image { return d.looks.Image(c.Name, c.Commit, c.Image) },
+		}
 		world.Check = checker.check
 		n := planned{image: i, checks: checker.made}
 		n.next, n.made, n.look = i.state.Advance(world)
@@ -140,14 +147,19 @@ func (d *Daemon) ask(p plan) {
 		if n.look == nil {
 			continue
 		}
-		d.looks.Ask(*n.look, registry.Query{
-			Name:     n.look.Name,
-			Image:    n.look.Image,
-			Registry: n.look.Registry,
-			Listed:   d.policy.Registries != nil,
-			Required: d.policy.Required(n.look.Image),
-			MaxSize:  d.policy.MaxImageSize,
-			Content:  d.policy.Content,
-		})
+		d.looks.Ask(*n.look, queryOf(*n.look, d.policy.Policy))
+	}
+}
+
+// queryOf is what a registry is asked for a look, under a policy.
+func queryOf(look release.Look, policy release.Policy) registry.Query {
+	return registry.Query{
+		Name:     look.Name,
+		Image:    look.Image,
+		Registry: look.Registry,
+		Listed:   policy.Registries != nil,
+		Required: policy.Required(look.Image),
+		MaxSize:  policy.MaxImageSize,
+		Content:  policy.Content,
 	}
 }

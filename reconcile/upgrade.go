@@ -96,49 +96,48 @@ func (c comparison) recorded() []contract.Finding {
 	return kept[:maxFindings]
 }
 
-// checker answers the planner for one image, and remembers the comparisons by their request's commit.
+// checker answers the planner's question whether a mode is true, for one image, and keeps what it compared.
 type checker struct {
-	daemon *Daemon
-	image  *image
-	made   map[string]comparison
-	failed error // of reading a record
+	policy   release.Policy
+	statuses *Statuses
+	found    func(release.Check) registry.Image // what the look at the image found
+	// promised is what releases promised, as far as their records were read; nil for one without a contract.
+	promised map[release.Version]*contract.Contract
+	made     map[string]comparison // by the request's commit
+	failed   error                 // of reading a record
 }
 
 func (k *checker) check(c release.Check) (release.Reason, *release.Verdict) {
 	var baseline *contract.Contract
 	if c.Baseline != nil {
 		var err error
-		if baseline, err = k.promised(*c.Baseline); err != nil {
+		if baseline, err = k.baseline(c.Name, *c.Baseline); err != nil {
 			k.failed = err
 			return release.InternalError, nil
 		}
 	}
-	cmp := compare(c, k.daemon.looks.Image(c.Name, c.Commit, c.Image), baseline, k.daemon.policy.Policy)
-	k.made[c.Commit] = cmp
-	return cmp.against(k.daemon.policy.Policy)
+	compared := compare(c, k.found(c), baseline, k.policy)
+	k.made[c.Commit] = compared
+	return compared.against(k.policy)
 }
 
-// promised is what a release promised: as it was found a moment ago, or as its record has it.
-func (k *checker) promised(r release.Release) (*contract.Contract, error) {
-	if cmp, ok := k.made[r.Request.ID]; ok {
-		return &cmp.contract, nil
+// baseline is what a release promised: as it was found a moment ago, or as its record has it.
+func (k *checker) baseline(name string, r release.Release) (*contract.Contract, error) {
+	if compared, ok := k.made[r.Request.ID]; ok {
+		return &compared.contract, nil
 	}
-	if known, ok := k.image.promised[r.Version]; ok {
+	if known, ok := k.promised[r.Version]; ok {
 		return known, nil
 	}
-	record, found, err := k.daemon.statuses.Record(k.image.state.Name, r.Version)
+	record, found, err := k.statuses.Record(name, r.Version)
 	if err != nil {
 		return nil, err
 	}
-	var promised *contract.Contract
+	k.promised[r.Version] = nil
 	if found {
-		promised = &record.Contract
+		k.promised[r.Version] = &record.Contract
 	}
-	if k.image.promised == nil {
-		k.image.promised = map[release.Version]*contract.Contract{}
-	}
-	k.image.promised[r.Version] = promised
-	return promised, nil
+	return k.promised[r.Version], nil
 }
 
 // tell counts what was found of an image that is released, and logs what its author should know.

@@ -2,26 +2,42 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"tidewaiter/reconcile"
+	"tidewaiter/reconcile/contract"
+	"tidewaiter/reconcile/gitrepo"
+	"tidewaiter/reconcile/registry"
+	"tidewaiter/reconcile/release"
 	"tidewaiter/schema"
 )
 
 func newCheck() *cobra.Command {
+	var git gitFlags
+	var registries registry.Options
 	var output outputFlag
+	var pull bool
 	cmd := &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "Validate a checkout of a catalog",
 		Long: `check validates the catalog in a directory (default: here) without asking anybody.
 
-Every problem is shown with its file, line and column, and what to do. It exits with 1 where there are any.`,
+Every problem is shown with its file, line and column, and what to do. It exits with 1 where there are any.
+
+With --pull it also shows what merging would do: each image is pulled as the daemon would, the version it would become is worked
+out from what the daemon wrote to the repository of --repo (default: the checkout's origin), and the declared mode is held to
+what the image shows. What would not be released counts as a problem; without the daemon's statuses no version is known, and
+the exit code is 2.`,
 		Example: `  tidewaiter check
-  tidewaiter check ./my-catalog -o github    # annotations on a pull request`,
+  tidewaiter check ./my-catalog -o github    # annotations on a pull request
+  tidewaiter check --pull                    # what would be released, and as which version?`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
@@ -32,17 +48,73 @@ Every problem is shown with its file, line and column, and what to do. It exits 
 			if err != nil {
 				return err
 			}
+			var unknown error
+			if pull {
+				registries.Proxy = http.ProxyFromEnvironment
+				if unknown, err = predict(cmd, &git, dir, registry.New(registries), &report); err != nil {
+					return err
+				}
+			}
 			if err := writeReport(cmd.OutOrStdout(), output.value, report); err != nil {
 				return err
 			}
-			if len(report.Problems) > 0 {
-				return errProblems
+			if unknown != nil {
+				return unknown
 			}
-			return nil
+			return verdictOf(report)
 		},
 	}
+	f := cmd.Flags()
+	f.BoolVar(&pull, "pull", false, "pull each image and show what merging would release")
+	f.StringVar(&registries.CredentialsDir, "credentials-dir", "", "directory with a credential in each sub-directory: username and password, or .dockerconfigjson")
+	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
+	git.add(f)
+	f.Lookup("repo").Usage = "the catalog's repository, where the daemon writes (default: the origin of the checkout)"
 	output.add(cmd, "text", "json", "github")
 	return cmd
+}
+
+// predict adds to a report what merging would do. Where nobody knows what was released so far, what can be said is said all the
+// same, and unknown is why.
+func predict(cmd *cobra.Command, git *gitFlags, dir string, client *registry.Client, report *reconcile.Report) (unknown, err error) {
+	if git.options.URL == "" {
+		git.options.URL = gitrepo.Origin(cmd.Context(), dir)
+	}
+	predictor := reconcile.Predictor{Registry: client, Now: time.Now()}
+	if git.options.URL == "" {
+		unknown = errors.New("version unknown: say with --repo where the daemon writes, the checkout has no origin")
+		return unknown, predictor.Predict(cmd.Context(), report)
+	}
+	err = withStatuses(cmd, git, func(statuses *reconcile.Statuses) error {
+		predictor.Statuses = statuses
+		return predictor.Predict(cmd.Context(), report)
+	})
+	if err != nil && predictor.Statuses == nil {
+		unknown = fmt.Errorf("version unknown: %w", err)
+		return unknown, predictor.Predict(cmd.Context(), report)
+	}
+	return nil, err
+}
+
+// verdictOf is what a report comes to: nothing, problems, or that it could not be told.
+func verdictOf(report reconcile.Report) error {
+	problems := len(report.Problems) > 0
+	var unknown []string
+	for _, p := range report.Predictions {
+		switch p.Reason.Kind() {
+		case release.Waits, release.Retried:
+			problems = true
+		case release.Transient, release.Ours:
+			unknown = append(unknown, p.Name)
+		}
+	}
+	switch {
+	case problems:
+		return errProblems
+	case len(unknown) > 0:
+		return fmt.Errorf("nothing can be said of %s", strings.Join(unknown, ", "))
+	}
+	return nil
 }
 
 func writeReport(w io.Writer, form string, report reconcile.Report) error {
@@ -53,33 +125,142 @@ func writeReport(w io.Writer, form string, report reconcile.Report) error {
 		}
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
 		return encoder.Encode(report)
 	case "github":
 		for _, p := range report.Problems {
-			if _, err := fmt.Fprintln(w, annotation(p)); err != nil {
+			if _, err := fmt.Fprintln(w, annotation("error", p)); err != nil {
+				return err
+			}
+		}
+		for _, p := range report.Predictions {
+			if _, err := io.WriteString(w, annotations(p)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
+	var b strings.Builder
 	for _, p := range report.Problems {
-		if _, err := fmt.Fprintln(w, p); err != nil {
-			return err
-		}
+		fmt.Fprintln(&b, p)
 	}
-	_, err := fmt.Fprintf(w, "%s, %s\n", count(report.Specs, "valid spec"), count(len(report.Problems), "problem"))
+	unchanged := 0
+	for _, p := range report.Predictions {
+		if p.Reason == "" {
+			unchanged++
+			continue
+		}
+		b.WriteString(prediction(p))
+	}
+	fmt.Fprintf(&b, "%s, %s", count(report.Specs, "valid spec"), count(len(report.Problems), "problem"))
+	if unchanged > 0 {
+		fmt.Fprintf(&b, ", %d unchanged", unchanged)
+	}
+	_, err := fmt.Fprintln(w, b.String())
 	return err
 }
 
+// outcome says in a line what would become of a spec.
+func outcome(p reconcile.Prediction) string {
+	var from string
+	if p.From != nil {
+		from = p.From.String() + " → "
+	}
+	switch {
+	case p.Version != nil:
+		return fmt.Sprintf("%s %s%s (%s)", p.Name, from, p.Version, p.Mode)
+	case p.Reason == release.Released:
+		return fmt.Sprintf("%s: version unknown (%s)", p.Name, p.Mode)
+	}
+	return fmt.Sprintf("%s: %s: %s", p.Name, p.Reason, p.Reason.Message())
+}
+
+// details say what it rests on: what the registry has, where channels go, and what was found.
+func details(p reconcile.Prediction) (lines []string) {
+	if p.Detail != "" {
+		lines = append(lines, p.Detail)
+	}
+	if p.Reference != "" {
+		var names []string
+		for _, platform := range p.Platforms {
+			names = append(names, string(platform.Platform))
+		}
+		lines = append(lines, fmt.Sprintf("%s, %s, %s", p.Reference, strings.Join(names, " "), contract.Bytes(p.Size)))
+	}
+	for _, m := range p.Channels {
+		switch {
+		case m.From == nil:
+			lines = append(lines, fmt.Sprintf("%s becomes %s", m.Channel, m.To))
+		case m.To == nil:
+			lines = append(lines, fmt.Sprintf("%s %s is taken away", m.Channel, m.From))
+		default:
+			lines = append(lines, fmt.Sprintf("%s %s → %s", m.Channel, m.From, m.To))
+		}
+	}
+	for _, f := range p.Findings {
+		lines = append(lines, fmt.Sprintf("%s: %s; %s", f.Level, f, f.Advice))
+	}
+	if v := p.Verdict; v != nil && v.Right != p.Mode {
+		lines = append(lines, fmt.Sprintf("mode: %s would be right", v.Right))
+	}
+	if v := p.Verdict; v != nil {
+		for _, line := range v.Accept {
+			lines = append(lines, "accept: "+line)
+		}
+	}
+	for _, a := range p.Unused {
+		lines = append(lines, fmt.Sprintf("warn: upgrade.accept names %s, which was not found; remove it", strings.TrimSpace(a.Rule+" "+a.Subject)))
+	}
+	return lines
+}
+
+func prediction(p reconcile.Prediction) string {
+	text := fmt.Sprintf("%s:%d:%d: %s\n", p.Path, p.Line, p.Column, outcome(p))
+	for _, line := range details(p) {
+		text += "    " + line + "\n"
+	}
+	return text
+}
+
+// annotations put a prediction on the line of the mode, and each finding that matters beside it.
+func annotations(p reconcile.Prediction) string {
+	at := schema.Problem{Path: p.Path, Line: p.Line, Column: p.Column}
+	var lines []string
+	add := func(level, text string) {
+		at.Message = text
+		lines = append(lines, annotation(level, at)+"\n")
+	}
+	switch kind := p.Reason.Kind(); {
+	case p.Reason == "":
+		return ""
+	case kind == 0:
+		add("notice", outcome(p))
+	case kind == release.Transient || kind == release.Ours:
+		add("warning", strings.Join(append([]string{outcome(p)}, details(p)...), "\n"))
+	default:
+		add("error", strings.Join(append([]string{outcome(p)}, details(p)...), "\n"))
+		return strings.Join(lines, "")
+	}
+	for _, f := range p.Findings {
+		if f.Level != contract.Info {
+			add("warning", fmt.Sprintf("%s; %s", f, f.Advice))
+		}
+	}
+	for _, a := range p.Unused {
+		add("warning", fmt.Sprintf("upgrade.accept names %s, which was not found; remove it", strings.TrimSpace(a.Rule+" "+a.Subject)))
+	}
+	return strings.Join(lines, "")
+}
+
 // annotation is a workflow command of GitHub Actions, escaped as its toolkit does.
-func annotation(p schema.Problem) string {
+func annotation(level string, p schema.Problem) string {
 	data := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 	text := p.Message
 	if p.Hint != "" {
 		text += "; " + p.Hint
 	}
-	return fmt.Sprintf("::error file=%s,line=%d,col=%d::%s", property.Replace(p.Path), p.Line, p.Column, data.Replace(text))
+	return fmt.Sprintf("::%s file=%s,line=%d,col=%d::%s", level, property.Replace(p.Path), p.Line, p.Column, data.Replace(text))
 }
 
 func count(n int, noun string) string {

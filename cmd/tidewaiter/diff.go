@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -46,6 +47,7 @@ With --mode it exits with 1 where that mode is contradicted.`,
 					return err
 				}
 			}
+			registries.Proxy = http.ProxyFromEnvironment
 			d, err := reconcile.Diff(cmd.Context(), registry.New(registries), q)
 			if err != nil {
 				return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -46,6 +47,7 @@ SIGTERM finishes the write in hand and stops. SIGHUP looks at once, also at ever
 			if cfg.Interval <= 0 {
 				return fmt.Errorf("--interval %s: want more than 0", cfg.Interval)
 			}
+			registries.Proxy = http.ProxyFromEnvironment
 			cfg.Git, cfg.Branch, cfg.StatusBranch, cfg.Registry = git.options, git.branch, git.statusBranch, registries
 			cfg.Log, cfg.Now, cfg.Version = log, time.Now, buildVersion()
 			if dryRun {

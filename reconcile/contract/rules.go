@@ -270,20 +270,20 @@ func createdRegressed(p *pair) []change {
 
 func sizeDoubled(p *pair) []change {
 	if old, new := p.old.Size, p.new.Size; old > 0 && new > 2*old {
-		return []change{{"", bytes(old), bytes(new)}}
+		return []change{{"", Bytes(old), Bytes(new)}}
 	}
 	return nil
 }
 
 func sizeGrown(p *pair) []change {
 	if old, new := p.old.Size, p.new.Size; old > 0 && 4*new > 5*old && new <= 2*old {
-		return []change{{"", bytes(old), bytes(new)}}
+		return []change{{"", Bytes(old), Bytes(new)}}
 	}
 	return nil
 }
 
-// bytes is a size in units of 10³ or 10⁶ bytes, as registries and engines show it.
-func bytes(n int64) string {
+// Bytes is a size in units of 10³ or 10⁶ bytes, as registries and engines show it.
+func Bytes(n int64) string {
 	if n < 1e6 {
 		return strconv.FormatFloat(float64(n)/1e3, 'f', 1, 64) + " kB"
 	}

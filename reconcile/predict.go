@@ -1,0 +1,219 @@
+package reconcile
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tidewaiter/reconcile/contract"
+	"tidewaiter/reconcile/registry"
+	"tidewaiter/reconcile/release"
+	"tidewaiter/schema"
+)
+
+// Predictor says what merging specs would do: the daemon's planner and verifier, on states that are thrown away.
+type Predictor struct {
+	Registry *registry.Client
+	// Statuses are what a daemon wrote; without them no version is known and nothing can be compared.
+	Statuses *Statuses
+	Now      time.Time
+}
+
+// Prediction is what would become of one spec if it were merged now.
+type Prediction struct {
+	Name   string `json:"name"`
+	Path   string `json:"path"`
+	Line   int    `json:"line"` // of its mode
+	Column int    `json:"column"`
+	// Reason is Released where it would be, or why not; empty where the spec asks for nothing that was not asked before.
+	Reason release.Reason `json:"reason,omitempty"`
+	// Detail is what the registry said, where it refused.
+	Detail string `json:"detail,omitempty"`
+	// From is the newest release so far; both versions are left out where they are not known.
+	From    *release.Version `json:"from,omitempty"`
+	Version *release.Version `json:"version,omitempty"`
+	Mode    release.Mode     `json:"mode"` // as it would be applied
+	// Image is what the registry has, where it could be read.
+	Reference string                 `json:"reference,omitempty"` // pinned
+	Platforms []schema.PlatformImage `json:"platforms,omitempty"`
+	Size      int64                  `json:"size,omitempty"` // compressed, of all platforms together, in bytes
+	Channels  []Move                 `json:"channels,omitempty"`
+	Findings  []contract.Finding     `json:"findings,omitempty"`
+	Verdict   *release.Verdict       `json:"verdict,omitempty"`
+	Unused    []release.Accept       `json:"unusedAccepts,omitempty"`
+}
+
+// Move is where a channel would go.
+type Move struct {
+	Channel string           `json:"channel"`
+	From    *release.Version `json:"from,omitempty"`
+	To      *release.Version `json:"to,omitempty"`
+}
+
+// predictedAtOnce is how many specs are looked at at a time; the registry client bounds what one registry gets.
+const predictedAtOnce = 16
+
+// Predict adds to a report what would become of each spec that has no problem, by path. Nothing is predicted where the policy
+// cannot be used. The error is that a status cannot be read.
+func (p Predictor) Predict(ctx context.Context, report *Report) error {
+	if report.policy == nil {
+		return nil
+	}
+	var specs []*schema.Image
+	for _, spec := range report.specs {
+		if !slices.ContainsFunc(report.Problems, func(problem schema.Problem) bool { return problem.Path == spec.Path }) {
+			specs = append(specs, spec)
+		}
+	}
+	slices.SortFunc(specs, func(a, b *schema.Image) int { return strings.Compare(a.Path, b.Path) })
+	report.Predictions = make([]Prediction, len(specs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(predictedAtOnce)
+	for i, spec := range specs {
+		group.Go(func() (err error) {
+			report.Predictions[i], err = p.predict(ctx, spec, *report.policy)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// merged stands for the commit that would merge a spec; no commit has this name.
+const merged = "merged"
+
+func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy release.Policy) (Prediction, error) {
+	prediction := Prediction{Name: spec.Name, Path: spec.Path, Mode: spec.Upgrade.Mode}
+	prediction.Line, prediction.Column = spec.Position("spec.upgrade.mode")
+	before, err := p.state(spec.Name)
+	if err != nil {
+		return Prediction{}, err
+	}
+	found := map[lookKey]registry.Image{}
+	refusals := map[lookKey]*registry.Refusal{}
+	checker := &checker{
+		policy: policy, statuses: p.Statuses, promised: map[release.Version]*contract.Contract{}, made: map[string]comparison{},
+		found: func(c release.Check) registry.Image { return found[keyOf(c.Name, c.Commit, c.Image)] },
+	}
+	world := release.World{
+		Policy: policy, Check: checker.check, Now: p.Now,
+		Look: func(l release.Look) (release.Answer, bool) {
+			key := keyOf(l.Name, l.Commit, l.Image)
+			image, ok := found[key]
+			if refusal := refusals[key]; refusal != nil {
+				return release.Answer{Reason: refusal.Reason}, true
+			}
+			return release.Answer{Digest: image.Digest}, ok
+		},
+	}
+	if policy.Suspend {
+		world.Hold = release.Suspended
+	}
+	planned := spec.Spec()
+	after, made, look := before.Observe(release.Change{Commit: release.Commit{ID: merged}, Spec: &planned}).Advance(world)
+	for look != nil {
+		image, err := p.Registry.Pull(ctx, queryOf(*look, policy))
+		key := keyOf(look.Name, look.Commit, look.Image)
+		if found[key] = image; err != nil {
+			refusals[key] = registry.AsRefusal(err)
+		}
+		var more []release.Release
+		after, more, look = after.Advance(world)
+		made = append(made, more...)
+	}
+	if checker.failed != nil {
+		return Prediction{}, checker.failed
+	}
+
+	key := keyOf(spec.Name, merged, spec.Image)
+	if refusal := refusals[key]; refusal != nil {
+		prediction.Detail = Plain(refusal.Error())
+	} else if image, ok := found[key]; ok {
+		prediction.Reference, prediction.Size = spec.Image.Pin(image.Digest).String(), image.Size
+		for _, platform := range image.Platforms {
+			prediction.Platforms = append(prediction.Platforms, schema.PlatformImage{Platform: platform.Platform, Digest: platform.Digest, Size: platform.Size})
+		}
+	}
+	if compared, ok := checker.made[merged]; ok {
+		prediction.Findings = compared.findings
+		for _, a := range compared.Unused {
+			prediction.Unused = append(prediction.Unused, release.Accept{Rule: a.Rule, Subject: a.Subject, Reason: a.Reason})
+		}
+	}
+	prediction.conclude(before, after, made, world.Hold)
+	if p.Statuses == nil {
+		prediction.From, prediction.Version, prediction.Channels = nil, nil, nil
+	}
+	return prediction, nil
+}
+
+// state is what is known of an image: nothing where it is new, or nobody wrote anything.
+func (p Predictor) state(name string) (release.State, error) {
+	if p.Statuses == nil {
+		return release.State{Name: name}, nil
+	}
+	status, found, err := p.Statuses.Image(name)
+	if err != nil || !found {
+		return release.State{Name: name}, err
+	}
+	records, err := p.Statuses.Records(name)
+	if err != nil {
+		return release.State{}, err
+	}
+	var releases []release.Release
+	for _, record := range records {
+		releases = append(releases, record.Release())
+	}
+	return status.Restore(name, releases), nil
+}
+
+// conclude says what became of the request that the merge would make.
+func (p *Prediction) conclude(before, after release.State, made []release.Release, hold release.Reason) {
+	if n := len(before.Releases); n > 0 {
+		p.From = &before.Releases[n-1].Version
+	}
+	p.Channels = moves(before.Channels(), after.Channels())
+	for _, r := range made {
+		if r.Request.ID == merged {
+			p.Reason, p.Version, p.Mode = release.Released, &r.Version, r.Mode
+			return
+		}
+	}
+	for _, r := range after.Requests {
+		if r.ID == merged {
+			p.Reason, p.Mode, p.Verdict = r.Reason, r.Applied(), r.Verdict
+			if p.Reason == "" {
+				p.Reason = after.Reason(hold) // it stands behind another, or releases are held
+			}
+			return
+		}
+	}
+	if p.Reference != "" { // it was looked at, so it was asked for
+		p.Reason = release.AlreadyReleased
+	}
+}
+
+// moves are the channels that differ, in the order that they are served in.
+func moves(before, after []release.Channel) []Move {
+	var list []Move
+	version := func(channels []release.Channel, name string) *release.Version {
+		i := slices.IndexFunc(channels, func(c release.Channel) bool { return c.Name == name })
+		if i < 0 {
+			return nil
+		}
+		return &channels[i].Version
+	}
+	for _, c := range after {
+		if from := version(before, c.Name); from == nil || *from != c.Version {
+			list = append(list, Move{c.Name, from, &c.Version})
+		}
+	}
+	for _, c := range before {
+		if version(after, c.Name) == nil {
+			list = append(list, Move{c.Name, &c.Version, nil})
+		}
+	}
+	return list
+}
