@@ -67,6 +67,7 @@ the exit code is 2.`,
 	f := cmd.Flags()
 	f.BoolVar(&pull, "pull", false, "pull each image and show what merging would release")
 	f.StringVar(&registries.CredentialsDir, "credentials-dir", "", "directory with a credential in each sub-directory: username and password, or .dockerconfigjson")
+	f.StringVar(&registries.DockerConfig, "docker-config", "", "docker config file to take credentials from for images that name none, like ~/.docker/config.json")
 	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
 	git.add(f)
 	f.Lookup("repo").Usage = "the catalog's repository, where the daemon writes (default: the origin of the checkout)"

@@ -66,6 +66,7 @@ With --mode it exits with 1 where that mode is contradicted.`,
 	f.StringSliceVar(&q.ContractEnv, "contract-env", nil, "environment variables that users rely on")
 	f.StringSliceVar(&q.ContractLabels, "contract-labels", nil, "labels that users rely on")
 	f.BoolVar(&q.PlainHTTP, "plain-http", false, "speak http to the registries; those on this machine are asked what they speak")
+	f.StringVar(&registries.DockerConfig, "docker-config", "", "docker config file to take credentials from, like ~/.docker/config.json")
 	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
 	git.add(f)
 	f.Lookup("repo").Usage = "the catalog that NAME@CHANNEL is of"

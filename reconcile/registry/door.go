@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -29,6 +30,7 @@ const (
 	maxConfig    = 8 << 20
 	maxOther     = 1 << 20  // tokens
 	maxRedirects = 5        // for one request
+	maxResumes   = 10       // of one blob
 	slowest      = 64 << 10 // bytes a second, after the first timeout
 	longestWait  = time.Hour
 )
@@ -105,10 +107,33 @@ func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
 	limit, tooLong := d.limit(req.URL)
 	resp.Request = req
 	resp.Body = &body{
-		ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timer: timer,
+		ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timer: timer, timeout: d.timeout,
 		left: limit, tooLong: tooLong, until: time.Now().Add(d.timeout),
+		rest: func(from int64) (io.ReadCloser, error) {
+			if req.Method != http.MethodGet || !d.isBlob(req.URL) {
+				return nil, errors.ErrUnsupported
+			}
+			return d.rest(req.Clone(ctx), from)
+		},
 	}
 	return resp, nil
+}
+
+// rest asks for the rest of a blob whose answer was cut off. A registry that sends all of it again has not understood.
+func (d *door) rest(req *http.Request, from int64) (io.ReadCloser, error) {
+	req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+	resp, err := d.follow(req)
+	if err == nil {
+		err = d.judge(req, resp)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusPartialContent || !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from)) {
+		_ = resp.Body.Close()
+		return nil, errors.ErrUnsupported
+	}
+	return resp.Body, nil
 }
 
 // admit says whether a request may be made at all, before anything is sent.
@@ -220,12 +245,16 @@ func (d *door) judge(req *http.Request, resp *http.Response) error {
 // whoever reads them looks to that.
 func (d *door) limit(u *url.URL) (int64, error) {
 	switch {
-	case u.Host == d.host && strings.Contains(u.Path, "/blobs/"):
+	case d.isBlob(u):
 		return math.MaxInt64, nil
 	case u.Host == d.host && strings.Contains(u.Path, "/manifests/"):
 		return maxManifest, refuse(release.ManifestInvalid, "the answer is longer than %d bytes", maxManifest)
 	}
 	return maxOther, refuse(release.RegistryUnavailable, "%s answers with more than %d bytes", u.Host, maxOther)
+}
+
+func (d *door) isBlob(u *url.URL) bool {
+	return u.Host == d.host && strings.Contains(u.Path, "/blobs/")
 }
 
 // wait is how long the registry still wants to be left alone.
@@ -313,15 +342,22 @@ func discard(resp *http.Response) {
 	resp.Body = http.NoBody
 }
 
-// body is an answer on its way in. It must keep up a pace: a body that trickles is cut.
+// body is an answer on its way in. It must keep up a pace: a body that trickles is cut. One of a blob that breaks off is asked
+// for again from there, as long as more comes each time.
 type body struct {
 	io.ReadCloser
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer
+	timeout time.Duration
 	left    int64     // bytes that it may still have
 	tooLong error     // what is wrong with more
 	until   time.Time // when it must have ended; each byte that comes moves it
+
+	rest    func(from int64) (io.ReadCloser, error)
+	got     int64 // bytes so far
+	resumed int64 // where it was resumed last
+	resumes int
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -329,12 +365,33 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		return 0, b.tooLong
 	}
+	b.got += int64(n)
 	b.until = b.until.Add(time.Duration(n) * time.Second / slowest)
 	b.timer.Reset(time.Until(b.until))
-	if err != nil && !errors.Is(err, io.EOF) {
-		return n, unreachable(cmp.Or(context.Cause(b.ctx), err))
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+		return n, err
+	case n > 0 || b.resume():
+		return n, nil
 	}
-	return n, err
+	return n, unreachable(cmp.Or(context.Cause(b.ctx), err))
+}
+
+// resume goes on with another answer where this one broke off, and reports whether it could.
+func (b *body) resume() bool {
+	if b.ctx.Err() != nil || b.got == b.resumed || b.resumes == maxResumes {
+		return false
+	}
+	b.resumes, b.resumed = b.resumes+1, b.got
+	b.until = time.Now().Add(b.timeout)
+	b.timer.Reset(b.timeout)
+	rest, err := b.rest(b.got)
+	if err != nil {
+		return false
+	}
+	_ = b.ReadCloser.Close()
+	b.ReadCloser = rest
+	return true
 }
 
 func (b *body) Close() error {

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -226,6 +229,48 @@ func TestProxy(t *testing.T) {
 	}
 }
 
+// TestCredentialHelper asks real programs, in the order of the docker client.
+func TestCredentialHelper(t *testing.T) {
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for name, script := range map[string]string{
+		"cloud":   `read host; printf '{"ServerURL":"%s","Username":"cloud","Secret":"of %s"}' "$host" "$host"`,
+		"vault":   `[ "$1" = get ] && printf '{"Username":"<token>","Secret":"identity"}'`,
+		"sulking": `echo swordfish; echo swordfish >&2; exit 1`,
+		"silent":  `exit 0`,
+		"endless": `yes swordfish`,
+	} {
+		if err := os.WriteFile(filepath.Join(bin, "docker-credential-"+name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const auths = `"auths": {"a.dev": {"auth": "dXNlcjpwYXNz"}, "docker.io": {"auth": "dXNlcjpwYXNz"}}`
+	for _, test := range []struct {
+		config, host string
+		want         credential
+		fails        bool
+	}{
+		{`{"credHelpers": {"a.dev": "cloud"}, "credsStore": "vault", ` + auths + `}`, "a.dev", credential{user: "cloud", password: "of a.dev"}, false},
+		{`{"credHelpers": {"b.dev": "cloud"}, "credsStore": "vault", ` + auths + `}`, "a.dev", credential{token: "identity"}, false},
+		{`{"credHelpers": {"b.dev": "cloud"}, ` + auths + `}`, "a.dev", credential{user: "user", password: "pass"}, false},
+		{`{"credHelpers": {"b.dev": "cloud"}}`, "a.dev", credential{}, false},
+		{`{"credsStore": "cloud"}`, "docker.io", credential{user: "cloud", password: "of https://index.docker.io/v1/"}, false},
+		{`{"credsStore": "sulking"}`, "a.dev", credential{}, true},
+		{`{"credsStore": "silent"}`, "a.dev", credential{}, true},
+		{`{"credsStore": "endless"}`, "a.dev", credential{}, true},
+		{`{"credsStore": "missing"}`, "a.dev", credential{}, true},
+		{`{"credsStore": "../../bin/sh"}`, "a.dev", credential{}, true},
+	} {
+		got, err := fromDockerConfig(t.Context(), []byte(test.config), test.host)
+		if got != test.want || (err != nil) != test.fails {
+			t.Errorf("%s, %s: got user %q token %t, error %v", test.config, test.host, got.user, got.token != "", err)
+		}
+		if err != nil && strings.Contains(err.Error(), "swordfish") {
+			t.Errorf("the error quotes what a helper printed: %v", err)
+		}
+	}
+}
+
 // TestReadCredential reads what Kubernetes mounts.
 func TestReadCredential(t *testing.T) {
 	config := []byte(`{"auths": {
@@ -240,12 +285,12 @@ func TestReadCredential(t *testing.T) {
 		"docker.io":              {user: "hub", password: "pass"},
 		"token.acme.dev":         {token: "long"},
 	} {
-		if got, err := fromDockerConfig(config, "pull", host); err != nil || got != want {
+		if got, err := fromDockerConfig(t.Context(), config, host); err != nil || got != want {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
 	for _, host := range []string{"registry.acme.dev", "registry.acme.dev:5001", "acme.dev", "mirror.acme.dev:5000", "broken.acme.dev"} {
-		if _, err := fromDockerConfig(config, "pull", host); err == nil {
+		if got, err := fromDockerConfig(t.Context(), config, host); err == nil && got != (credential{}) {
 			t.Errorf("%s got a credential that is not its own", host)
 		}
 	}

@@ -33,6 +33,8 @@ type blobRef struct {
 	URLs        []string          `json:"urls"`
 	Annotations map[string]string `json:"annotations"`
 	Platform    *platformOf       `json:"platform"`
+
+	diffID release.Digest // of a layer whose content is looked at: the digest of what it unpacks to, as the config says
 }
 
 // platformOf is a platform as an index has it, and the beginning of a config.
@@ -79,6 +81,22 @@ func (i platformImage) size() int64 {
 		size += layer.Size
 	}
 	return size
+}
+
+// unpacked notes of each layer what the config says it unpacks to.
+func (i platformImage) unpacked() error {
+	var config struct {
+		RootFS struct {
+			DiffIDs []release.Digest `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if json.Unmarshal(i.raw, &config) != nil || len(config.RootFS.DiffIDs) != len(i.layers) {
+		return refuse(release.ManifestInvalid, "its diff_ids are not those of the %d layers", len(i.layers))
+	}
+	for n := range i.layers {
+		i.layers[n].diffID = config.RootFS.DiffIDs[n]
+	}
+	return nil
 }
 
 func isIndex(mediaType string) bool {

@@ -28,9 +28,12 @@ import (
 
 // Options say how registries are spoken to. The zero value works: anonymous, with the system's certificates, without a proxy.
 type Options struct {
-	// CredentialsDir holds one directory per credential: NAME/username and NAME/password, or NAME/.dockerconfigjson.
-	// They are read at every use and no other place is ever read.
+	// CredentialsDir holds one directory per credential: NAME/username and NAME/password, or NAME/.dockerconfigjson, which may
+	// name credential helpers. They are read at every use and no other place is ever read.
 	CredentialsDir string
+	// DockerConfig is a docker config file whose entries are shown to hosts where no credential is named. It is for commands
+	// that somebody runs for themselves; a daemon has none.
+	DockerConfig string
 	// CAFile is a PEM file of certificates that are trusted besides the system's.
 	CAFile string
 	// Proxy picks the proxy of a request, as http.ProxyFromEnvironment does; nil is none. Nobody can check what a proxy
@@ -42,6 +45,8 @@ type Options struct {
 	Timeout time.Duration
 	// UserAgent is what registries see; empty means tidewaiter.
 	UserAgent string
+	// Downloaded, if set, hears how many bytes of a layer were just read, from several goroutines at once.
+	Downloaded func(bytes int)
 	// CacheBytes bounds the memory for immutable answers; 0 means 32 MiB.
 	CacheBytes int
 }
@@ -64,6 +69,9 @@ func New(options Options) *Client {
 	options.Timeout = cmp.Or(options.Timeout, 15*time.Second)
 	options.UserAgent = cmp.Or(options.UserAgent, "tidewaiter")
 	options.CacheBytes = cmp.Or(options.CacheBytes, 32<<20)
+	if options.Downloaded == nil {
+		options.Downloaded = func(int) {}
+	}
 	return &Client{
 		options: options,
 		facts:   newCache[factKey](options.CacheBytes, func(fact) {}),
@@ -89,7 +97,8 @@ type Query struct {
 	Required []release.Platform
 	// MaxSize bounds the compressed size of one platform's image in bytes; 0 is no bound.
 	MaxSize int64
-	// Content downloads and hashes every layer; otherwise layers are only looked up.
+	// Content downloads every layer and compares it with its digest and, unpacked, with the config; otherwise layers are only
+	// looked up.
 	Content bool
 }
 
@@ -140,18 +149,18 @@ func (c *Client) visit(ctx context.Context, q Query, do func(visit) (Image, erro
 	if err != nil {
 		return Image{}, AsRefusal(err)
 	}
-	image, err := do(visit{c.facts, r.key, client, q.Image.Repository})
+	image, err := do(visit{c.facts, r.key, client, q.Image.Repository, c.options.Downloaded})
 	if refusal := AsRefusal(err); refusal == nil {
 		return image, nil
 	} else if refusal.Reason != release.AccessDenied {
 		return Image{}, refusal
 	}
-	shown, err := readCredential(c.options.CredentialsDir, q.Registry.Credentials, q.Image.Registry)
+	shown, err := c.options.credential(ctx, q.Registry.Credentials, q.Image.Registry)
 	if err != nil {
 		return Image{}, AsRefusal(err)
 	}
 	client = r.login(shown)
-	if image, err = do(visit{c.facts, r.key, client, q.Image.Repository}); err != nil {
+	if image, err = do(visit{c.facts, r.key, client, q.Image.Repository, c.options.Downloaded}); err != nil {
 		return Image{}, AsRefusal(err)
 	}
 	r.adopt(shown, client)
@@ -173,22 +182,27 @@ func (v visit) describe(ctx context.Context, q Query) (found Image, layers []blo
 		return Image{}, nil, err
 	}
 	type claim struct {
-		digest release.Digest
-		size   int64
+		digest, diffID release.Digest
+		size           int64
 	}
-	seen := map[claim]bool{} // a blob of which two sizes are claimed is looked at twice, and one of them is wrong
+	seen := map[claim]bool{} // a blob of which two things are claimed is looked at twice, and one of them is wrong
 	for _, image := range images {
 		size := image.size()
 		if q.MaxSize > 0 && size > q.MaxSize {
 			return Image{}, nil, refuse(release.ImageTooLarge, "%s is %d bytes, more than the %d allowed", image.platform, size, q.MaxSize)
 		}
 		found.Platforms = append(found.Platforms, Platform{image.platform, image.document.digest, size})
-		if c := (claim{image.config.Digest, image.config.Size}); !seen[c] {
+		if c := (claim{image.config.Digest, "", image.config.Size}); !seen[c] {
 			seen[c] = true
 			found.Size += c.size
 		}
+		if q.Content {
+			if err := image.unpacked(); err != nil {
+				return Image{}, nil, about(err, "config %s", image.config.Digest)
+			}
+		}
 		for _, layer := range image.layers {
-			if c := (claim{layer.Digest, layer.Size}); !seen[c] {
+			if c := (claim{layer.Digest, layer.diffID, layer.Size}); !seen[c] {
 				seen[c] = true
 				found.Size += c.size
 				layers = append(layers, layer)
@@ -198,7 +212,8 @@ func (v visit) describe(ctx context.Context, q Query) (found Image, layers []blo
 	return found, layers, nil
 }
 
-// factKey is what a fact is known by: who was asked, with which credential, about what.
+// factKey is what a fact is known by: who was asked, with which credential, about what. That content is what its digest says
+// is true whoever was asked.
 type factKey struct {
 	remote     remoteKey
 	repository string
@@ -206,11 +221,12 @@ type factKey struct {
 	content    bool // the fact is about the content of a layer, not only its presence
 }
 
-// fact is something immutable: the bytes of a document, or only that a layer is there.
+// fact is something immutable: the bytes of a document, that a layer is there, or what it unpacks to.
 type fact struct {
 	body      []byte
 	mediaType string // of a manifest
 	size      int64
+	diffID    release.Digest // of the unpacked content
 }
 
 // factOverhead is roughly what a fact costs besides its bytes.

@@ -46,7 +46,7 @@ type remote struct {
 
 // remote returns the registry of a query, and a client of it that shows the credential as it is in its file now.
 func (c *Client) remote(ctx context.Context, q Query) (*remote, *regclient.RegClient, error) {
-	shown, err := readCredential(c.options.CredentialsDir, q.Registry.Credentials, q.Image.Registry)
+	shown, err := c.options.credential(ctx, q.Registry.Credentials, q.Image.Registry)
 	if err != nil {
 		return nil, nil, err
 	}

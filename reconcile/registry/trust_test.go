@@ -438,6 +438,11 @@ func TestOwnDockerConfig(t *testing.T) {
 	if sent := authorizations(r); len(sent) > 0 {
 		t.Errorf("sent %v", sent)
 	}
+	// A command may be told to use them.
+	config := filepath.Join(os.Getenv("DOCKER_CONFIG"), "config.json")
+	if _, err := registry.New(registry.Options{DockerConfig: config}).Pull(t.Context(), q); err != nil {
+		t.Errorf("with the docker config: %v", err)
+	}
 }
 
 // TestDockerHub: docker.io is asked at its own name, with a token of its own realm, here behind a proxy that stands for the

@@ -21,6 +21,7 @@ type visit struct {
 	remote     remoteKey
 	client     *regclient.RegClient
 	repository string
+	downloaded func(bytes int)
 }
 
 // atATime bounds the requests of one visit, so that an image of many layers leaves room for the others of its registry.
@@ -128,12 +129,10 @@ func (v visit) blob(ctx context.Context, d release.Digest) (*blob.BReader, error
 func (v visit) layers(ctx context.Context, layers []blobRef, content bool) error {
 	return each(ctx, len(layers), func(ctx context.Context, i int) error {
 		layer := layers[i]
-		_, err := v.known(ctx, layer, content, func() (fact, error) {
-			if content {
-				return v.download(ctx, layer)
-			}
-			return v.lookUp(ctx, layer)
-		})
+		_, err := v.known(ctx, layer, false, func() (fact, error) { return v.lookUp(ctx, layer) })
+		if err == nil && content {
+			err = v.content(ctx, layer)
+		}
 		if err != nil && len(layer.URLs) > 0 {
 			return about(err, "layer %s, whose foreign URLs are not followed", layer.Digest)
 		}
@@ -151,17 +150,6 @@ func (v visit) lookUp(ctx context.Context, layer blobRef) (fact, error) {
 		return fact{size: length}, nil
 	}
 	return fact{size: layer.Size}, nil
-}
-
-// download reads a layer once, through its digest and into nothing. Memory is a buffer of 32 KiB.
-func (v visit) download(ctx context.Context, layer blobRef) (fact, error) {
-	reader, err := v.blob(ctx, layer.Digest)
-	if err != nil {
-		return fact{}, err
-	}
-	defer reader.Close()
-	size, err := io.Copy(io.Discard, io.LimitReader(reader, layer.Size+1)) // the reader compares the digest at the end
-	return fact{size: size}, answered(err, release.LayerMissing)
 }
 
 // each does n things, a few at a time, and returns the error of the first of them in order, so that the same image is always

@@ -1,0 +1,260 @@
+package registry_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"tidewaiter/reconcile/registry"
+	"tidewaiter/reconcile/registry/registrytest"
+	"tidewaiter/reconcile/release"
+)
+
+func sumOf(body []byte) release.Digest {
+	return release.Digest(fmt.Sprintf("sha256:%x", sha256.Sum256(body)))
+}
+
+// layered is a single image of one layer, whose config says that it unpacks to unpacked.
+func layered(packed, unpacked []byte) registrytest.Built {
+	built := registrytest.Image{Seed: "content", Single: true, Layers: []string{"replaced"}}.Build()
+	m := built.Manifests[0]
+	var config map[string]any
+	if err := json.Unmarshal(built.Blobs[m.Config.Digest], &config); err != nil {
+		panic(err)
+	}
+	config["rootfs"] = map[string]any{"type": "layers", "diff_ids": []string{string(sumOf(unpacked))}}
+	raw, err := json.Marshal(config)
+	if err != nil {
+		panic(err)
+	}
+	m.Config.Digest, m.Config.Size = sumOf(raw), int64(len(raw))
+	m.Layers[0].Digest, m.Layers[0].Size = sumOf(packed), int64(len(packed))
+	built.Blobs = map[release.Digest][]byte{m.Config.Digest: raw, m.Layers[0].Digest: packed}
+	built.Documents = map[release.Digest]registrytest.Stored{}
+	built.Manifests[0], built.Root = m, built.Add(m.MediaType, m)
+	return built
+}
+
+func gzipped(parts ...[]byte) []byte {
+	var out bytes.Buffer
+	for _, part := range parts { // each a member of its own
+		w := gzip.NewWriter(&out)
+		w.Write(part)
+		w.Close()
+	}
+	return out.Bytes()
+}
+
+// zstandard compresses as a stream, whose header asks for the whole window.
+func zstandard(plain []byte, options ...zstd.EOption) []byte {
+	var out bytes.Buffer
+	w, err := zstd.NewWriter(&out, options...)
+	if err != nil {
+		panic(err)
+	}
+	w.Write(plain)
+	w.Close()
+	return out.Bytes()
+}
+
+// TestContent: in content mode a layer must be what its digest says, and unpack to what the config says.
+func TestContent(t *testing.T) {
+	plain := []byte(strings.Repeat("what the layer holds\n", 10_000))
+	wide := bytes.Repeat(plain, 20)
+	for name, test := range map[string]struct {
+		packed, unpacked []byte
+		want             release.Reason
+	}{
+		"gzip":                      {packed: gzipped(plain), unpacked: plain},
+		"gzip of several members":   {packed: gzipped(plain[:5000], plain[5000:]), unpacked: plain},
+		"zstd":                      {packed: zstandard(plain), unpacked: plain},
+		"zstd of several frames":    {packed: append(zstandard(plain[:5000]), zstandard(plain[5000:])...), unpacked: plain},
+		"not compressed":            {packed: plain, unpacked: plain},
+		"of three bytes":            {packed: []byte("abc"), unpacked: []byte("abc")},
+		"nothing":                   {packed: gzipped(nil), unpacked: nil},
+		"another content":           {packed: gzipped(plain), unpacked: plain[1:], want: release.ManifestInvalid},
+		"not compressed, another":   {packed: plain, unpacked: plain[1:], want: release.ManifestInvalid},
+		"gzip that ends early":      {packed: gzipped(plain)[:100], unpacked: plain, want: release.ManifestInvalid},
+		"zstd that ends early":      {packed: zstandard(plain)[:40], unpacked: plain, want: release.ManifestInvalid},
+		"gzip and more":             {packed: append(gzipped(plain), "more"...), unpacked: plain, want: release.ManifestInvalid},
+		"zstd as builders write it": {packed: zstandard(wide, zstd.WithWindowSize(8<<20)), unpacked: wide},
+		"zstd that asks for memory": {packed: zstandard(wide, zstd.WithWindowSize(256<<20)), unpacked: wide, want: release.ManifestInvalid},
+		"a bomb":                    {packed: zstandard(make([]byte, 1<<30+1)), unpacked: nil, want: release.ManifestInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, registrytest.Options{})
+			put(t, r, "ci/app", "1", layered(test.packed, test.unpacked))
+			q := query(r.Host, "ci/app", "1")
+			if _, err := registry.New(registry.Options{}).Pull(t.Context(), q); err != nil {
+				t.Fatalf("in layers mode: %v", err)
+			}
+			q.Content = true
+			_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
+			if test.want == "" && err != nil {
+				t.Fatal(err)
+			}
+			if test.want != "" {
+				refused(t, err, test.want)
+			}
+		})
+	}
+}
+
+// TestContentNeedsADiffIDForEachLayer: a config that says nothing of a layer does not vouch for it.
+func TestContentNeedsADiffIDForEachLayer(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	built := layered([]byte("one"), []byte("one"))
+	m := built.Manifests[0]
+	m.Layers = append(m.Layers, m.Layers[0])
+	built.Root = built.Add(m.MediaType, m)
+	put(t, r, "ci/app", "1", built)
+	q := query(r.Host, "ci/app", "1")
+	q.Content = true
+	_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
+	refused(t, err, release.ManifestInvalid)
+}
+
+// TestContentWithoutItsDigest: what is served is not what was named, however well it unpacks.
+func TestContentWithoutItsDigest(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	built := layered(gzipped([]byte("what was pushed")), []byte("what was pushed"))
+	put(t, r, "ci/app", "1", built)
+	q := query(r.Host, "ci/app", "1")
+	q.Content = true
+	for name, served := range map[string][]byte{
+		"another layer of that size": gzipped([]byte("what was pulled")),
+		"one with more behind it":    append(gzipped([]byte("what was pushed")), 0),
+	} {
+		layer := built.Manifests[0].Layers[0]
+		whenGot(r, layer.Digest, int(layer.Size), func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(served) })
+		_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
+		if refusal := refused(t, err, release.DigestMismatch); refusal == nil {
+			t.Error(name)
+		}
+	}
+}
+
+// TestContentOnce: a layer that several repositories and registries share is downloaded once, and looked up in each.
+func TestContentOnce(t *testing.T) {
+	one, two := start(t, registrytest.Options{}), start(t, registrytest.Options{})
+	client := registry.New(registry.Options{})
+	built := registrytest.Image{Seed: "shared", Layers: []string{"a", "b"}}.Build()
+	downloads, lookUps := 0, 0
+	for _, place := range []struct {
+		r          *registrytest.Registry
+		repository string
+	}{{one, "ci/app"}, {one, "ci/other"}, {two, "ci/app"}} {
+		put(t, place.r, place.repository, "1", built)
+		q := query(place.r.Host, place.repository, "1")
+		q.Content = true
+		if _, err := client.Pull(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+		for _, req := range place.r.Requests() {
+			for _, layer := range built.Manifests[0].Layers {
+				switch req.Method + " /v2/" + place.repository + "/blobs/" + string(layer.Digest) {
+				case "GET " + req.Path:
+					downloads++
+				case "HEAD " + req.Path:
+					lookUps++
+				}
+			}
+		}
+	}
+	if downloads != 2 || lookUps != 6 {
+		t.Errorf("%d downloads and %d looks at 2 layers in 3 places", downloads, lookUps)
+	}
+}
+
+// whenGot answers each GET of a blob, which a HEAD finds as it is.
+func whenGot(r *registrytest.Registry, digest release.Digest, size int, do http.HandlerFunc) {
+	when(r, "/blobs/"+string(digest), func(w http.ResponseWriter, req *http.Request) {
+		if req.Method == http.MethodHead {
+			w.Header().Set("Content-Length", fmt.Sprint(size))
+			return
+		}
+		do(w, req)
+	})
+}
+
+// cutting serves a blob, each answer cut off after so many bytes, and says which ranges it was asked for.
+func cutting(r *registrytest.Registry, body []byte, after int, ranges bool) (asked func() []string) {
+	var all []string
+	whenGot(r, sumOf(body), len(body), func(w http.ResponseWriter, req *http.Request) {
+		from := 0
+		all = append(all, req.Header.Get("Range"))
+		if _, err := fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-", &from); err == nil && ranges {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(body)-1, len(body)))
+			w.Header().Set("Content-Length", fmt.Sprint(len(body)-from))
+			w.WriteHeader(http.StatusPartialContent)
+		} else {
+			from = 0
+			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		}
+		_, _ = w.Write(body[from:min(from+after, len(body))])
+		if from+after < len(body) {
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	})
+	return func() []string { return all }
+}
+
+// TestContentResumes: a connection that breaks off does not throw away what came; each time it goes on from there.
+func TestContentResumes(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	body := make([]byte, 100_000)
+	for i := range body {
+		body[i] = byte(i * i >> 3)
+	}
+	put(t, r, "ci/app", "1", layered(body, body))
+	q := query(r.Host, "ci/app", "1")
+	q.Content = true
+	asked := cutting(r, body, 30_000, true)
+	var got atomic.Int64
+	if _, err := registry.New(registry.Options{Downloaded: func(n int) { got.Add(int64(n)) }}).Pull(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	if want := "[ bytes=30000- bytes=60000- bytes=90000-]"; fmt.Sprint(asked()) != want {
+		t.Errorf("it was asked for %q", asked())
+	}
+	if got.Load() != int64(len(body)) {
+		t.Errorf("%d bytes were told of, want %d", got.Load(), len(body))
+	}
+}
+
+// TestContentThatCannotBeResumed: a registry that starts over, or never gets further, is unavailable, and asked again later.
+func TestContentThatCannotBeResumed(t *testing.T) {
+	for name, test := range map[string]struct {
+		after  int
+		ranges bool
+		asked  int
+	}{
+		"it does not know ranges":       {30_000, false, 2},
+		"nothing comes":                 {0, true, 1},
+		"it breaks off again and again": {1000, true, 1 + 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, registrytest.Options{})
+			body := make([]byte, 100_000)
+			put(t, r, "ci/app", "1", layered(body, body))
+			q := query(r.Host, "ci/app", "1")
+			q.Content = true
+			asked := cutting(r, body, test.after, test.ranges)
+			_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
+			refused(t, err, release.RegistryUnavailable)
+			if n := len(asked()); n != test.asked {
+				t.Errorf("it was asked %d times, want %d: %q", n, test.asked, asked())
+			}
+		})
+	}
+}
