@@ -234,7 +234,8 @@ func (ls *looks) answer(key lookKey, asked *look, image registry.Image, refusal 
 		asked.asked, asked.answered, asked.image, asked.refusal = false, true, image, refusal
 		asked.due = time.Time{}
 		if refusal != nil && refusal.Reason.Again(asked.query.Image.Digest != "") {
-			asked.due = ls.clock().Add(max(pause(asked.tries), refusal.RetryAfter))
+			// Those that were told to come back at the same time do not all do so.
+			asked.due = ls.clock().Add(max(pause(asked.tries), spread(refusal.RetryAfter)))
 			asked.tries++
 		}
 	}
@@ -252,4 +253,9 @@ func pause(tries int) time.Duration {
 		p = min(firstPause<<tries, longestPause)
 	}
 	return time.Duration(float64(p) * (0.8 + 0.4*rand.Float64()))
+}
+
+// spread is a time up to a fifth longer, by chance.
+func spread(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (1 + 0.2*rand.Float64()))
 }

@@ -79,7 +79,9 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		return nil, err
 	}
 	d.repo = repo
-	d.registry = registry.New(cfg.Registry)
+	registries := cfg.Registry
+	registries.Log = cfg.Log
+	d.registry = registry.New(registries)
 	d.looks = newLooks(ctx, d.registry.Pull, cfg.Now)
 	return d, nil
 }
@@ -117,6 +119,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case <-d.looks.came:
 			d.looks.Gather(ctx)
 		case <-d.hurry:
+			d.registry.Hurry()
 			d.looks.Hurry()
 		}
 		timer.Stop()

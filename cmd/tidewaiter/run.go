@@ -68,6 +68,7 @@ SIGTERM finishes the write in hand and stops. SIGHUP looks at once, also at ever
 	f.StringVar(&cfg.Author.Email, "author-email", "tidewaiter@localhost", "the address in the commits")
 	f.StringVar(&registries.CredentialsDir, "credentials-dir", "", "directory with a credential in each sub-directory: username and password, or .dockerconfigjson")
 	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
+	f.Float64Var(&registries.Rate, "registry-rate", 50, "requests a second to one registry with one credential at most; 0 for no bound")
 	f.StringVar(&listen, "listen", ":8080", "address of the page, metrics and health checks")
 	f.BoolVar(&once, "once", false, "release what there is to release, then exit")
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be written instead of writing it; implies --once")

@@ -70,6 +70,16 @@ func (c *cache[K, V]) get(ctx context.Context, key K, fetch func() (V, int, erro
 	return value, err
 }
 
+// all are the values that are held.
+func (c *cache[K, V]) all() (values []V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := range c.entries {
+		values = append(values, c.entries[e].Value.(entry[K, V]).value)
+	}
+	return values
+}
+
 func (c *cache[K, V]) drop(e *list.Element) {
 	gone := c.recent.Remove(e).(entry[K, V])
 	delete(c.entries, gone.key)

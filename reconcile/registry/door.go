@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"golang.org/x/net/publicsuffix"
+	"golang.org/x/time/rate"
 
 	"tidewaiter/reconcile/release"
 )
@@ -41,7 +42,8 @@ const (
 //   - dials no address that guard refuses, whatever name it was resolved from;
 //   - follows redirects itself, without credentials to another host and never from https to http;
 //   - bounds each answer in size and time, from the first byte to the last;
-//   - keeps quiet for as long as the registry asks it to.
+//   - keeps quiet for as long as the registry asks it to, within a budget of requests otherwise, and leaves a registry alone
+//     that does not answer.
 //
 // It turns every failure into a *Refusal, so that no meaning is lost on the way through a library.
 type door struct {
@@ -52,6 +54,10 @@ type door struct {
 	proxy   func(*http.Request) (*url.URL, error)
 	timeout time.Duration
 	count   func(status int) // of each answer; 0 where there was none
+	quota   func(left float64)
+	quieted func(time.Duration)
+	breaker breaker
+	budget  *rate.Limiter // of requests
 
 	transport *http.Transport
 	proxies   sync.Map // host:port of proxies that were picked; the operator's, so not guarded
@@ -91,6 +97,20 @@ func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
 	if wait := d.wait(); wait > 0 {
 		return nil, &Refusal{release.RateLimited, wait, errors.New("the registry asked not to be asked for a while")}
 	}
+	if err := d.budget.Wait(req.Context()); err != nil {
+		return nil, unreachable(err)
+	}
+	probe, err := d.breaker.admit()
+	if err != nil {
+		return nil, err
+	}
+	resp, err := d.send(req)
+	d.breaker.settle(probe, err)
+	return resp, err
+}
+
+// send sends a request and holds the answer to its bounds.
+func (d *door) send(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	timer := time.AfterFunc(d.timeout, func() {
 		cancel(refuse(release.RegistryUnavailable, "%s does not answer in time", req.URL.Host))
@@ -176,6 +196,7 @@ func (d *door) follow(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		d.count(resp.StatusCode)
+		d.heed(req.URL, resp.Header)
 		switch resp.StatusCode {
 		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		default:
@@ -230,6 +251,8 @@ func (d *door) judge(req *http.Request, resp *http.Response) error {
 	case status == http.StatusTooManyRequests:
 		d.hush(retryAfter)
 		return &Refusal{release.RateLimited, retryAfter, errors.New(from + " answers 429")}
+	case status == http.StatusServiceUnavailable && retryAfter > 0:
+		d.hush(retryAfter)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		if from != req.URL.Host {
 			return refuse(release.AccessDenied, "%s, where %s redirects to, answers %d", from, req.URL.Host, status)
@@ -264,12 +287,65 @@ func (d *door) wait() time.Duration {
 	return time.Until(d.quiet)
 }
 
+// hush keeps quiet for a while from now on, where that is longer than what was asked for before.
 func (d *door) hush(wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if until := time.Now().Add(wait); until.After(d.quiet) {
+	now := time.Now()
+	if until := now.Add(wait); until.After(d.quiet) {
+		from := d.quiet
+		if from.Before(now) {
+			from = now
+		}
+		d.quieted(until.Sub(from))
 		d.quiet = until
 	}
+}
+
+// heed reads what the registry says of its quota. Where nothing is left of it until a time that it gives, waiting costs less than
+// being refused.
+func (d *door) heed(u *url.URL, h http.Header) {
+	if u.Host != d.host {
+		return // the quota of another
+	}
+	left, reset, known := quotaOf(h)
+	if !known {
+		return
+	}
+	d.quota(float64(left))
+	if left == 0 && reset > 0 {
+		d.hush(min(reset, longestWait))
+	}
+}
+
+// quotaOf reads how many requests a registry still allows, and how long that holds, 0 where it does not say: as Docker Hub writes
+// it (RateLimit-Remaining: 76;w=21600), as drafts of the IETF do (RateLimit-Remaining and RateLimit-Reset; RateLimit: "default";r=0;t=30),
+// or as GitHub does (X-RateLimit-Remaining).
+func quotaOf(h http.Header) (left int, reset time.Duration, known bool) {
+	remaining := h.Get("RateLimit-Remaining")
+	seconds := h.Get("RateLimit-Reset")
+	if remaining == "" {
+		remaining = h.Get("X-RateLimit-Remaining") // whose reset is a date in other units, so it is not read
+	}
+	if remaining == "" {
+		for part := range strings.SplitSeq(h.Get("RateLimit"), ";") {
+			switch name, value, _ := strings.Cut(strings.TrimSpace(part), "="); name {
+			case "r":
+				remaining = value
+			case "t":
+				seconds = value
+			}
+		}
+	}
+	remaining, _, _ = strings.Cut(remaining, ";")
+	count, err := strconv.ParseUint(strings.TrimSpace(remaining), 10, 31)
+	if err != nil {
+		return 0, 0, false
+	}
+	if s, err := strconv.ParseUint(strings.TrimSpace(seconds), 10, 31); err == nil {
+		reset = time.Duration(s) * time.Second
+	}
+	return int(count), reset, true
 }
 
 // retryAfter reads the header of that name (RFC 9110, 10.2.3), at most an hour.

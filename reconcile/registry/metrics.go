@@ -16,6 +16,9 @@ const others = "other"
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration prometheus.Histogram
+	quota    *prometheus.GaugeVec
+	quieted  *prometheus.CounterVec
+	broken   *prometheus.GaugeVec
 	known    sync.Map // labels that are initialised
 }
 
@@ -31,12 +34,24 @@ func newMetrics() *metrics {
 			Buckets: []float64{0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300},
 		}),
 	}
+	m.quota = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tidewaiter_registry_quota_remaining",
+		Help: "Requests that a registry named in the policy still allows, as it said last; not there for those that say nothing.",
+	}, []string{"registry"})
+	m.quieted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tidewaiter_registry_throttled_seconds_total",
+		Help: "Time for which registries asked to be left alone, by registry named in the policy (or other).",
+	}, []string{"registry"})
+	m.broken = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tidewaiter_registry_breaker_open",
+		Help: "How many credentials of a registry named in the policy (or other) are not used because it does not answer.",
+	}, []string{"registry"})
 	m.registry(others)
 	return m
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.duration}
+	return []prometheus.Collector{m.requests, m.duration, m.quota, m.quieted, m.broken}
 }
 
 // registry makes the counters of one registry exist, at zero.
@@ -47,6 +62,8 @@ func (m *metrics) registry(label string) {
 	for _, code := range codes {
 		m.requests.WithLabelValues(label, code)
 	}
+	m.quieted.WithLabelValues(label)
+	m.broken.WithLabelValues(label)
 }
 
 func (m *metrics) count(label string, status int) {

@@ -15,6 +15,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,6 +42,11 @@ type Options struct {
 	Proxy func(*http.Request) (*url.URL, error)
 	// PerRegistry bounds the requests that are under way at one registry with one credential; 0 means 8.
 	PerRegistry int
+	// Rate bounds the requests a second to one registry with one credential, twice as many at once; 0 is no bound, and those on
+	// this machine have none.
+	Rate float64
+	// Log, if set, hears when a registry stops answering and when it answers again.
+	Log *slog.Logger
 	// Timeout is how long one answer may take before its first byte, and to start its body; 0 means 15 s.
 	Timeout time.Duration
 	// UserAgent is what registries see; empty means tidewaiter.
@@ -69,6 +75,9 @@ func New(options Options) *Client {
 	options.Timeout = cmp.Or(options.Timeout, 15*time.Second)
 	options.UserAgent = cmp.Or(options.UserAgent, "tidewaiter")
 	options.CacheBytes = cmp.Or(options.CacheBytes, 32<<20)
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
 	if options.Downloaded == nil {
 		options.Downloaded = func(int) {}
 	}
@@ -82,6 +91,13 @@ func New(options Options) *Client {
 
 // Metrics are the collectors of this component.
 func (c *Client) Metrics() []prometheus.Collector { return c.metrics.collectors() }
+
+// Hurry lets the next request to every registry through that is left alone because it did not answer.
+func (c *Client) Hurry() {
+	for _, r := range c.remotes.all() {
+		r.door.breaker.hurry()
+	}
+}
 
 // Query is one image to look at, and what the policy says about it.
 type Query struct {

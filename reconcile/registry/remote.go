@@ -18,6 +18,7 @@ import (
 	"github.com/regclient/regclient"
 	"github.com/regclient/regclient/config"
 	"github.com/regclient/regclient/scheme/reg"
+	"golang.org/x/time/rate"
 
 	"tidewaiter/reconcile/release"
 )
@@ -40,6 +41,7 @@ type remote struct {
 	userAgent   string
 
 	mu         sync.Mutex
+	known      bool // how it is spoken to
 	credential credential
 	client     *regclient.RegClient // for that credential; it remembers tokens
 }
@@ -56,7 +58,7 @@ func (c *Client) remote(ctx context.Context, q Query) (*remote, *regclient.RegCl
 		plainHTTP: q.Registry.PlainHTTP, listed: q.Listed,
 	}
 	r, err := c.remotes.get(ctx, key, func() (*remote, int, error) {
-		r, err := c.connect(ctx, key, realms)
+		r, err := c.connect(key, realms)
 		return r, 1, err
 	})
 	if err != nil {
@@ -64,14 +66,20 @@ func (c *Client) remote(ctx context.Context, q Query) (*remote, *regclient.RegCl
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.known {
+		if err := r.door.learn(ctx); err != nil {
+			return nil, nil, err
+		}
+		r.known = true
+	}
 	if r.client == nil || r.credential != shown {
 		r.credential, r.client = shown, r.login(shown)
 	}
 	return r, r.client, nil
 }
 
-// connect finds out how a registry is spoken to. No request is sent.
-func (c *Client) connect(ctx context.Context, key remoteKey, realms []string) (*remote, error) {
+// connect makes what is needed to speak to a registry, and speaks to nobody.
+func (c *Client) connect(key remoteKey, realms []string) (*remote, error) {
 	d := &door{
 		host: key.host, realms: realms, listed: key.listed, plain: key.plainHTTP,
 		proxy: c.options.Proxy, timeout: c.options.Timeout,
@@ -85,6 +93,26 @@ func (c *Client) connect(ctx context.Context, key remoteKey, realms []string) (*
 		c.metrics.registry(label)
 	}
 	d.count = func(status int) { c.metrics.count(label, status) }
+	d.quieted = func(wait time.Duration) { c.metrics.quieted.WithLabelValues(label).Add(wait.Seconds()) }
+	d.quota = func(left float64) {
+		if key.listed {
+			c.metrics.quota.WithLabelValues(label).Set(left)
+		}
+	}
+	d.breaker = breaker{now: time.Now, changed: func(open bool) {
+		log := c.options.Log.With("registry", key.host, "credential", key.credential)
+		if open {
+			c.metrics.broken.WithLabelValues(label).Inc()
+			log.Warn("registry does not answer and is left alone for a while")
+		} else {
+			c.metrics.broken.WithLabelValues(label).Dec()
+			log.Info("registry answers again")
+		}
+	}}
+	d.budget = rate.NewLimiter(rate.Limit(c.options.Rate), int(2*c.options.Rate)+1)
+	if c.options.Rate == 0 || loopback(d.host) {
+		d.budget = rate.NewLimiter(rate.Inf, 0)
+	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.options.CAFile != "" {
 		pem, err := os.ReadFile(c.options.CAFile)
@@ -99,12 +127,6 @@ func (c *Client) connect(ctx context.Context, key remoteKey, realms []string) (*
 		}
 	}
 	d.open(config, c.options.PerRegistry)
-	if !d.plain && loopback(d.host) {
-		var err error
-		if d.plain, err = d.speaksHTTP(ctx); err != nil {
-			return nil, err
-		}
-	}
 	return &remote{key: key, door: d, concurrency: c.options.PerRegistry, userAgent: c.options.UserAgent}, nil
 }
 
@@ -145,8 +167,22 @@ func loopback(hostport string) bool {
 	return ip != nil && ip.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// speaksHTTP finds out which protocol a registry on this machine speaks, as Docker does for such hosts: TLS where it answers
-// in TLS, plain http otherwise.
+// learn finds out how a registry is spoken to: one on this machine as Docker does, in TLS where it answers in TLS, in plain
+// http otherwise; all others as the policy has it.
+func (d *door) learn(ctx context.Context) error {
+	if d.plain || !loopback(d.host) {
+		return nil
+	}
+	probe, err := d.breaker.admit()
+	if err != nil {
+		return err
+	}
+	d.plain, err = d.speaksHTTP(ctx)
+	d.breaker.settle(probe, err)
+	return err
+}
+
+// speaksHTTP asks for TLS and sees whether the answer is in plain http.
 func (d *door) speaksHTTP(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
