@@ -117,6 +117,8 @@ type State struct {
 	Backlog []Change
 	// Releases are in ascending order of their versions.
 	Releases []Release
+	// Drifts is what audits found of the releases, in the order of their versions.
+	Drifts []Drift
 	// Concluded is how the newest final request ended, Released or AlreadyReleased; empty before the first.
 	Concluded Reason
 }

@@ -48,6 +48,14 @@ const (
 	StatusTampered   Reason = "StatusTampered"
 )
 
+// What an audit finds of a release that a channel serves.
+const (
+	IndexMoved    Reason = "IndexMoved"
+	ContentMoved  Reason = "ContentMoved"
+	TagGone       Reason = "TagGone"
+	DigestMissing Reason = "DigestMissing"
+)
+
 // Kind is what has to happen before a refused request is looked at again.
 type Kind uint8
 
@@ -125,5 +133,9 @@ var states = map[Reason]string{
 	HistoryRewritten: "the branch no longer holds the commit observed last; put it back, or accept with --accept-rewrite and the commit to go on from",
 	DelistingHeld:    "one commit deletes more than half of the specs; restore them, or accept with --accept-delisting and that commit",
 	StatusMissing:    "the status branch lacks what was written there; restore it, nothing is released until then",
+	IndexMoved:       "the tag names another index of the same images; channels serve what was released",
+	ContentMoved:     "the tag names another image now; channels serve what was released, declare an upgrade to release the new one",
+	TagGone:          "the registry no longer has the tag; channels serve the digest, see that it is not collected as garbage",
+	DigestMissing:    "the registry no longer has what channels serve; push it again to the letter, or withdraw the version",
 	StatusTampered:   "somebody else changed the status files; revert that commit, nothing is released until then",
 }

@@ -15,13 +15,24 @@ const (
 	Unknown ConditionStatus = "Unknown"
 )
 
-// Condition follows kstatus: Ready always; Reconciling and Stalled only while they hold.
+// Condition follows kstatus: Ready always; Reconciling and Stalled only while they hold, and so TagMoved, TagGone and
+// DigestMissing, which say of a release that is served what became of it in its registry.
 type Condition struct {
 	Type    string          `json:"type"`
 	Status  ConditionStatus `json:"status"`
 	Reason  Reason          `json:"reason"`
 	Message string          `json:"message"`
 	Since   time.Time       `json:"lastTransitionTime"`
+}
+
+// drift reports whether the condition is about a release in its registry and not about the image's requests.
+func (c Condition) drift() bool {
+	return slices.ContainsFunc(drifts, func(d struct {
+		finding   Reason
+		condition string
+	}) bool {
+		return d.condition == c.Type
+	})
 }
 
 // ImageStatus is the state of one image as images/<name>.yaml on the status branch holds it.
@@ -35,6 +46,7 @@ type ImageStatus struct {
 	Problems   []string    `json:"problems,omitempty"`
 	Requests   []Request   `json:"requests,omitempty"`
 	Backlog    []Change    `json:"backlog,omitempty"`
+	Drifts     []Drift     `json:"drifts,omitempty"` // of what channels serve
 	Concluded  Reason      `json:"concluded,omitempty"`
 }
 
@@ -61,7 +73,7 @@ type Problem struct {
 func (f ImageStatus) Restore(name string, releases []Release) State {
 	return State{
 		Name: name, Listed: f.Listed, Changed: f.Changed, Spec: f.Spec, Broken: f.Broken, Problems: f.Problems,
-		Requests: f.Requests, Backlog: f.Backlog, Releases: releases, Concluded: f.Concluded,
+		Requests: f.Requests, Backlog: f.Backlog, Releases: releases, Drifts: f.Drifts, Concluded: f.Concluded,
 	}
 }
 
@@ -103,14 +115,17 @@ func (s State) Status(before ImageStatus, hold Reason, lasted bool, now time.Tim
 	}
 	status := ImageStatus{
 		Conditions: before.Conditions, Listed: s.Listed, Channels: s.Channels(), Changed: s.Changed, Spec: s.Spec,
-		Broken: s.Broken, Problems: s.Problems, Requests: requests, Backlog: s.Backlog, Concluded: s.Concluded,
+		Broken: s.Broken, Problems: s.Problems, Requests: requests, Backlog: s.Backlog, Drifts: s.served(), Concluded: s.Concluded,
 	}
 	switch reason := s.Reason(hold); {
 	case firm(reason):
 		status.Conditions = Conditions(before.Conditions, reason, now)
 	case len(before.Conditions) == 0:
 		status.Conditions = Conditions(nil, Verifying, now)
+	default:
+		status.Conditions = slices.DeleteFunc(slices.Clone(before.Conditions), Condition.drift)
 	}
+	status.Conditions = append(status.Conditions, driftConditions(before.Conditions, status.Drifts)...)
 	return status
 }
 
