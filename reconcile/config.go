@@ -18,8 +18,11 @@ type Config struct {
 
 	// Interval is the pause between two looks at the repository.
 	Interval time.Duration
-	// Settle is how long a transient reason must last before it is written to Git.
+	// Settle is how long a transient reason, and what an audit found, must last before it is written to Git.
 	Settle time.Duration
+
+	// AuditInterval is how often Run looks again at every release that a channel serves; 0 is never.
+	AuditInterval time.Duration
 
 	// AcceptRewrite is the commit to go on from after a rewrite of the catalog's history.
 	AcceptRewrite string

@@ -23,7 +23,7 @@
 //
 //  1. People's files are never written.
 //  2. A pass makes at most one commit, exactly on what was read, or nothing.
-//  3. A pass without outside change is silent: no commit, no request but for the refs.
+//  3. A pass without outside change is silent: no commit, no request but for the refs and what an audit that is due asks.
 //  4. A release record never changes.
 //  5. A version is greater than the release it upgrades and is never used twice; a channel moves back or empties only by a
 //     withdrawal or a delisting.
@@ -48,6 +48,10 @@
 //
 // What a release promised is compared from its record and never read from the registry again: a check costs no request, and
 // holds when the old image is gone. Only a record without a contract, which a daemon does not write, makes an UpgradeUnknown.
+//
+// Audits are started and taken in between passes, so they make none of their own: what one finds is known an interval later,
+// and written when it has lasted. That a tag moved is said of a release once and for good. Tags that move do so again and
+// again, and a status that followed them would be a commit each time.
 //
 // A file with a mistake stands for the image last read at its path even if it names another one, so that a mistake never
 // delists.

@@ -103,12 +103,15 @@ func (d *Daemon) readme(p plan) []byte {
 		condition release.Condition
 		latest    release.Channel
 	}
-	var failing, released []row
+	var failing, drifted, released []row
 	for _, name := range slices.Sorted(maps.Keys(statuses)) {
 		s := statuses[name]
 		for _, c := range s.Conditions {
-			if c.Type == "Ready" && c.Status != release.True {
+			switch {
+			case c.Type == "Ready" && c.Status != release.True:
 				failing = append(failing, row{name: name, condition: c})
+			case c.IsDrift():
+				drifted = append(drifted, row{name: name, condition: c})
 			}
 		}
 		if len(s.Channels) > 0 {
@@ -145,6 +148,11 @@ func (d *Daemon) readme(p plan) []byte {
 		rows = append(rows, fmt.Sprintf("| [%s](images/%s.yaml) | %s | %s |\n", f.name, f.name, f.condition.Reason, f.condition.Message))
 	}
 	table("Not released", "| image | reason | what to do |\n|---|---|---|\n", rows)
+	rows = nil
+	for _, f := range drifted {
+		rows = append(rows, fmt.Sprintf("| [%s](images/%s.yaml) | %s | %s |\n", f.name, f.name, f.condition.Reason, f.condition.Message))
+	}
+	table("Not as they were released", "| image | finding | what it means |\n|---|---|---|\n", rows)
 	rows = nil
 	for _, r := range released {
 		rows = append(rows, fmt.Sprintf("| [%s](images/%s.yaml) | [%s](releases/%s/%s.yaml) | `%s` |\n",

@@ -22,6 +22,8 @@ type metrics struct {
 	releases       *prometheus.CounterVec
 	lag            prometheus.Histogram
 	findings       *prometheus.CounterVec
+	audits         *prometheus.CounterVec
+	drifts         *prometheus.GaugeVec
 	writeConflicts prometheus.Counter
 	looksPending   prometheus.Gauge
 	buildInfo      *prometheus.GaugeVec
@@ -62,6 +64,11 @@ func newMetrics(version string) *metrics {
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidewaiter_upgrade_findings_total", Help: "Findings of the upgrade checks on images that were released or refused for them, by rule and level."},
 			[]string{"rule", "level"}),
+		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidewaiter_audits_total", Help: "Looks at releases that channels serve, by what they found: nothing, drift, or unknown where no answer came."},
+			[]string{"result"}),
+		drifts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tidewaiter_drifts", Help: "Releases that channels serve whose tag or digest is not what it was, by finding."}, []string{"finding"}),
 		writeConflicts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tidewaiter_write_conflicts_total", Help: "Commits refused because somebody else wrote first; each is planned again."}),
 		looksPending: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -83,6 +90,12 @@ func newMetrics(version string) *metrics {
 			m.findings.WithLabelValues(rule, level.String())
 		}
 	}
+	for _, result := range []string{"nothing", "drift", "unknown"} {
+		m.audits.WithLabelValues(result)
+	}
+	for _, finding := range release.Findings() {
+		m.drifts.WithLabelValues(string(finding))
+	}
 	for _, mode := range release.Modes() {
 		m.releases.WithLabelValues(mode.String())
 	}
@@ -100,7 +113,7 @@ func newMetrics(version string) *metrics {
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.passes, m.gitOperations, m.gitDuration, m.lastSuccess, m.specs, m.refusals, m.stalled, m.releases, m.lag,
-		m.findings, m.writeConflicts, m.looksPending, m.buildInfo,
+		m.findings, m.audits, m.drifts, m.writeConflicts, m.looksPending, m.buildInfo,
 	}
 }
 
@@ -122,6 +135,18 @@ func (m *metrics) found(findings []contract.Finding) {
 	for _, f := range findings {
 		m.findings.WithLabelValues(f.Rule, f.Level.String()).Inc()
 	}
+}
+
+// audited counts one look at a release.
+func (m *metrics) audited(found []release.Reason, unknown bool) {
+	result := "nothing"
+	switch {
+	case unknown:
+		result = "unknown"
+	case len(found) > 0:
+		result = "drift"
+	}
+	m.audits.WithLabelValues(result).Inc()
 }
 
 // stall says why the whole catalog is held up, "" for not at all.

@@ -24,6 +24,7 @@ type Daemon struct {
 	registry *registry.Client
 	metrics  *metrics
 	looks    *looks
+	audits   *audits
 	hurry    chan struct{}
 	good     atomic.Int64 // when the last good pass ended, in Unix nanoseconds
 
@@ -83,6 +84,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	registries.Log = cfg.Log
 	d.registry = registry.New(registries)
 	d.looks = newLooks(ctx, d.registry.Pull, cfg.Now)
+	d.audits = newAudits(cfg.AuditInterval, cfg.Settle)
 	return d, nil
 }
 
@@ -108,6 +110,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 			pause = 0 // somebody else wrote first: plan again from what is there now
 		case err != nil:
 			d.log.Error("pass failed", "error", err)
+		}
+		if err := d.audit(ctx); err != nil {
+			d.log.Error("audit failed", "error", err)
 		}
 		if next := d.looks.AskAgain(); !next.IsZero() {
 			pause = min(pause, max(0, next.Sub(d.cfg.Now())))

@@ -97,5 +97,8 @@ func reasonsTable() string {
 	} {
 		fmt.Fprintf(&b, "| `%s` | %s | for the whole catalog |\n", reason, reason.Message())
 	}
+	for _, finding := range release.Findings() {
+		fmt.Fprintf(&b, "| `%s` | %s | at each audit |\n", finding, finding.Message())
+	}
 	return b.String()
 }

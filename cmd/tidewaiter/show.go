@@ -72,6 +72,11 @@ func writeImage(w io.Writer, name string, s release.ImageStatus, records []schem
 		return err
 	}
 	fmt.Fprintf(w, "%s\n", r.Message)
+	for _, c := range s.Conditions {
+		if c.IsDrift() {
+			fmt.Fprintf(w, "%s: %s\n", c.Reason, c.Message)
+		}
+	}
 	for _, problem := range s.Problems {
 		fmt.Fprintf(w, "  %s\n", reconcile.Plain(problem))
 	}

@@ -56,6 +56,12 @@ func (p platformOf) parse() (release.Platform, error) {
 	return platform, nil
 }
 
+// attests reports whether an entry of an index is no image but says something of one.
+func (b blobRef) attests() bool {
+	return b.Annotations["vnd.docker.reference.type"] != "" ||
+		b.Platform != nil && b.Platform.OS == "unknown" && b.Platform.Architecture == "unknown"
+}
+
 // contents are the fields of an index and of a manifest. A document that has those of both means different images to
 // different clients (CVE-2021-41190) and is refused.
 type contents struct {
@@ -177,10 +183,7 @@ func (v visit) platforms(ctx context.Context, root document, required []release.
 
 // entries reads the images that an index names.
 func (v visit) entries(ctx context.Context, entries []blobRef, required []release.Platform) ([]platformImage, error) {
-	entries = slices.DeleteFunc(entries, func(e blobRef) bool {
-		return e.Annotations["vnd.docker.reference.type"] != "" ||
-			e.Platform != nil && e.Platform.OS == "unknown" && e.Platform.Architecture == "unknown"
-	})
+	entries = slices.DeleteFunc(entries, blobRef.attests)
 	images := make([]platformImage, len(entries))
 	err := each(ctx, len(entries), func(ctx context.Context, i int) error {
 		e := entries[i]

@@ -25,8 +25,8 @@ type Condition struct {
 	Since   time.Time       `json:"lastTransitionTime"`
 }
 
-// drift reports whether the condition is about a release in its registry and not about the image's requests.
-func (c Condition) drift() bool {
+// IsDrift reports whether the condition is about a release in its registry and not about the image's requests.
+func (c Condition) IsDrift() bool {
 	return slices.ContainsFunc(drifts, func(d struct {
 		finding   Reason
 		condition string
@@ -123,7 +123,7 @@ func (s State) Status(before ImageStatus, hold Reason, lasted bool, now time.Tim
 	case len(before.Conditions) == 0:
 		status.Conditions = Conditions(nil, Verifying, now)
 	default:
-		status.Conditions = slices.DeleteFunc(slices.Clone(before.Conditions), Condition.drift)
+		status.Conditions = slices.DeleteFunc(slices.Clone(before.Conditions), Condition.IsDrift)
 	}
 	status.Conditions = append(status.Conditions, driftConditions(before.Conditions, status.Drifts)...)
 	return status
