@@ -57,8 +57,8 @@ var (
 type Options struct {
 	// URL is https://, http://, ssh://, user@host:path, file:// or a local path, which may be a work tree.
 	URL string
-	// Username and PasswordFile are for https. A trailing line end of the file is not part of the password. They take
-	// precedence over a user and password in the URL.
+	// Username and PasswordFile are for https; the user is git where none is given. A trailing line end of the file is not part
+	// of the password. They take precedence over a user and password in the URL.
 	Username, PasswordFile string
 	// SSHKeyFile is an unencrypted private key, KnownHostsFile the host keys to trust, in the format of OpenSSH. Both are
 	// required for ssh.
@@ -134,3 +134,17 @@ func (r *Repo) ask(ctx context.Context, operation string, do func() error) error
 }
 
 var verbs = map[string]string{"list": "listing the refs of", "fetch": "fetching from", "push": "pushing to"}
+
+// Skew is how far this machine's clock is ahead of the server's, to a second or two, and whether that is known: only http tells.
+func (r *Repo) Skew() (time.Duration, bool) {
+	remote, ok := r.remote.(*httpRemote)
+	if !ok {
+		return 0, false
+	}
+	remote.mu.Lock()
+	defer remote.mu.Unlock()
+	if remote.skew == nil {
+		return 0, false
+	}
+	return *remote.skew, true
+}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 )
 
 // httpRemote speaks Git's smart protocol over http, where each request stands for itself.
@@ -23,7 +24,8 @@ type httpRemote struct {
 	passwordFile string // read at every use
 
 	mu   sync.Mutex
-	base *url.URL // without user and password; a redirect on the same host moves it
+	base *url.URL       // without user and password; a redirect on the same host moves it
+	skew *time.Duration // of this machine's clock against the server's, as of the last answer
 }
 
 func newHTTP(o Options, u *url.URL) (*httpRemote, error) {
@@ -35,7 +37,7 @@ func newHTTP(o Options, u *url.URL) (*httpRemote, error) {
 		r.password, _ = u.User.Password()
 	}
 	if r.passwordFile != "" && r.user == "" {
-		return nil, errors.New("a password file without a user name; give both")
+		r.user = "git" // servers that take tokens take any name
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if o.CAFile != "" {
@@ -131,6 +133,12 @@ func (r *httpRemote) do(ctx context.Context, method, path, query, wanted string,
 			err = inner.Err
 		}
 		return nil, unavailable(ctx, err)
+	}
+	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+		skew := time.Since(date)
+		r.mu.Lock()
+		r.skew = &skew
+		r.mu.Unlock()
 	}
 	answer.Body = drained{answer.Body}
 	if err := r.judge(answer, "application/x-"+wanted); err != nil {

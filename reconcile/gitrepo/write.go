@@ -61,6 +61,22 @@ func (r *Repo) Commit(ctx context.Context, change Change) (Hash, error) {
 	return h, nil
 }
 
+// MayPush asks the server whether it takes pushes of this user at all, and pushes nothing. What its rules and hooks would say of
+// a branch it does not tell before.
+func (r *Repo) MayPush(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ask(ctx, "list", func() error {
+		answer, err := r.remote.advertise(ctx, receivePack)
+		if err != nil {
+			return err
+		}
+		defer answer.Close()
+		_, err = decodeAdvertisement(answer)
+		return err
+	})
+}
+
 func (r *Repo) push(ctx context.Context, ref string, from, to Hash, objects []made) error {
 	return r.ask(ctx, "push", func() error {
 		err := r.upload(ctx, ref, from, to, objects)
