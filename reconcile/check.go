@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"tidewaiter/reconcile/gitrepo"
 	"tidewaiter/reconcile/release"
 	"tidewaiter/schema"
 )
@@ -18,11 +19,16 @@ import (
 type Report struct {
 	Specs    int              `json:"specs"`
 	Problems []schema.Problem `json:"problems"`
+	// Warnings keep nothing from being merged.
+	Warnings []schema.Problem `json:"warnings,omitempty"`
 	// Predictions are what merging would do, where that was asked.
 	Predictions []Prediction `json:"predictions,omitempty"`
 
-	specs  []*schema.Image
-	policy *release.Policy // nil where it cannot be used
+	specs    []*schema.Image
+	policy   *release.Policy         // nil where it cannot be used
+	files    map[string]gitrepo.Hash // regular files that were read, by path
+	names    map[string]string       // of these, what each says it is
+	statuses map[string]gitrepo.Hash // files under status/, by path
 }
 
 // maxLogoSize bounds a logo in bytes.
@@ -37,7 +43,7 @@ func Check(dir string) (Report, error) {
 		return Report{}, err
 	}
 	defer root.Close()
-	c := checkout{root.FS().(checkoutFS)}
+	c := checkout{root.FS().(checkoutFS), map[string]gitrepo.Hash{}, map[string]string{}}
 	policy, problems, found, err := c.policy()
 	if err != nil {
 		return Report{}, err
@@ -69,7 +75,10 @@ func Check(dir string) (Report, error) {
 		}
 	}
 	schema.SortProblems(problems)
-	report := Report{Specs: len(specs), Problems: problems, specs: specs}
+	report := Report{Specs: len(specs), Problems: problems, specs: specs, files: c.seen, names: c.names}
+	if report.statuses, err = c.below("status"); err != nil {
+		return Report{}, err
+	}
 	if policy != nil {
 		report.policy = &policy.Policy
 	}
@@ -82,8 +91,29 @@ type checkoutFS interface {
 	fs.ReadLinkFS
 }
 
-// checkout is the files of a catalog, links not followed.
-type checkout struct{ files checkoutFS }
+// checkout is the files of a catalog, links not followed, and what was seen of them.
+type checkout struct {
+	files checkoutFS
+	seen  map[string]gitrepo.Hash // policy and specs
+	names map[string]string
+}
+
+// below are the regular files at and below a directory.
+func (c checkout) below(dir string) (map[string]gitrepo.Hash, error) {
+	files := map[string]gitrepo.Hash{}
+	err := fs.WalkDir(c.files, dir, func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case name == dir && errors.Is(err, fs.ErrNotExist):
+			return fs.SkipAll
+		case err != nil || !entry.Type().IsRegular():
+			return err
+		}
+		data, err := fs.ReadFile(c.files, name)
+		files[name] = gitrepo.HashOf(data)
+		return err
+	})
+	return files, err
+}
 
 // read returns the content of a regular file of at most limit bytes; otherwise it says what is wrong with it.
 func (c checkout) read(name string, limit int64) (data []byte, wrong string, err error) {
@@ -117,6 +147,7 @@ func (c checkout) policy() (*schema.Catalog, []schema.Problem, bool, error) {
 	case wrong != "":
 		return nil, []schema.Problem{{Path: catalogFile, Line: 1, Column: 1, Message: wrong}}, true, nil
 	}
+	c.seen[catalogFile] = gitrepo.HashOf(data)
 	policy, problems := schema.DecodeCatalog(catalogFile, data)
 	return policy, problems, true, nil
 }
@@ -143,7 +174,8 @@ func (c checkout) specs() (specs []*schema.Image, problems []schema.Problem, err
 			problems = append(problems, schema.Problem{Path: name, Line: 1, Column: 1, Message: wrong})
 			return nil
 		}
-		_, spec, found := schema.DecodeImage(name, data)
+		claimed, spec, found := schema.DecodeImage(name, data)
+		c.seen[name], c.names[name] = gitrepo.HashOf(data), claimed
 		problems = append(problems, found...)
 		if spec != nil {
 			specs = append(specs, spec)

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,9 @@ type Predictor struct {
 	Registry *registry.Client
 	// Statuses are what a daemon wrote; without them no version is known and nothing can be compared.
 	Statuses *Statuses
-	Now      time.Time
+	// Change, if set, is what the specs are of: then only those that it touches are looked at, as those of a stranger.
+	Change *Change
+	Now    time.Time
 }
 
 // Prediction is what would become of one spec if it were merged now.
@@ -32,6 +35,8 @@ type Prediction struct {
 	Reason release.Reason `json:"reason,omitempty"`
 	// Detail is what the registry said, where it refused.
 	Detail string `json:"detail,omitempty"`
+	// PullUnknown is true where the registry may not be asked before the merge: the rest is said as if the image were there.
+	PullUnknown bool `json:"pullUnknown,omitempty"`
 	// From is the newest release so far; both versions are left out where they are not known.
 	From    *release.Version `json:"from,omitempty"`
 	Version *release.Version `json:"version,omitempty"`
@@ -59,12 +64,20 @@ const predictedAtOnce = 16
 // Predict adds to a report what would become of each spec that has no problem, by path. Nothing is predicted where the policy
 // cannot be used. The error is that a status cannot be read.
 func (p Predictor) Predict(ctx context.Context, report *Report) error {
-	if report.policy == nil {
+	policy := report.policy
+	if p.Change != nil {
+		policy = &p.Change.policy
+		report.Problems = append(report.Problems, p.Change.Problems...)
+		report.Warnings = append(report.Warnings, p.Change.Warnings...)
+		schema.SortProblems(report.Problems)
+	}
+	if policy == nil {
 		return nil
 	}
 	var specs []*schema.Image
 	for _, spec := range report.specs {
-		if !slices.ContainsFunc(report.Problems, func(problem schema.Problem) bool { return problem.Path == spec.Path }) {
+		untouched := p.Change != nil && !p.Change.touched[spec.Path]
+		if !untouched && !slices.ContainsFunc(report.Problems, func(problem schema.Problem) bool { return problem.Path == spec.Path }) {
 			specs = append(specs, spec)
 		}
 	}
@@ -74,12 +87,37 @@ func (p Predictor) Predict(ctx context.Context, report *Report) error {
 	group.SetLimit(predictedAtOnce)
 	for i, spec := range specs {
 		group.Go(func() (err error) {
-			report.Predictions[i], err = p.predict(ctx, spec, *report.policy)
+			report.Predictions[i], err = p.predict(ctx, spec, *policy)
 			return err
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if p.Change == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Change.deleted)) {
+		prediction, err := p.delisted(name)
+		if err != nil {
+			return err
+		}
+		report.Predictions = append(report.Predictions, prediction)
+	}
+	return nil
 }
+
+// delisted is what becomes of an image whose spec is deleted.
+func (p Predictor) delisted(name string) (Prediction, error) {
+	before, err := p.state(name)
+	if err != nil {
+		return Prediction{}, err
+	}
+	return Prediction{Name: name, Path: p.Change.deleted[name], Line: 1, Column: 1, Reason: release.Delisted, Channels: moves(before.Channels(), nil)}, nil
+}
+
+// notAsked stands for the digest of an image that may not be asked for before the merge; no image has it.
+const notAsked release.Digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
 // merged stands for the commit that would merge a spec; no commit has this name.
 const merged = "merged"
@@ -97,9 +135,23 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 		policy: policy, statuses: p.Statuses, promised: map[release.Version]*contract.Contract{}, made: map[string]comparison{},
 		found: func(c release.Check) registry.Image { return found[keyOf(c.Name, c.Commit, c.Image)] },
 	}
+	asks := p.Change == nil || p.Change.contacts(spec.Image)
 	world := release.World{
-		Policy: policy, Check: checker.check, Now: p.Now,
+		Policy: policy, Now: p.Now,
+		Check: func(c release.Check) (release.Reason, *release.Verdict) {
+			if c.Digest == notAsked {
+				return "", nil
+			}
+			return checker.check(c)
+		},
 		Look: func(l release.Look) (release.Answer, bool) {
+			if reason := before.Refused(l.Commit); reason != "" {
+				return release.Answer{Reason: reason}, true // as the daemon found it last
+			}
+			if !asks && l.Commit == merged {
+				prediction.PullUnknown = true
+				return release.Answer{Digest: notAsked}, true
+			}
 			key := keyOf(l.Name, l.Commit, l.Image)
 			image, ok := found[key]
 			if refusal := refusals[key]; refusal != nil {
@@ -143,10 +195,25 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 		}
 	}
 	prediction.conclude(before, after, made, world.Hold)
+	if p.Change != nil && spec.Image.Credentials != "" {
+		prediction.redact()
+	}
 	if p.Statuses == nil {
 		prediction.From, prediction.Version, prediction.Channels = nil, nil, nil
 	}
 	return prediction, nil
+}
+
+// redact leaves of a private image whether it can be pulled and which rules found something: whoever reads the answer may not be
+// one who may pull it.
+func (p *Prediction) redact() {
+	p.Detail, p.Reference, p.Platforms, p.Size = "", "", nil, 0
+	for i, f := range p.Findings {
+		p.Findings[i] = contract.Finding{Rule: f.Rule, Needs: f.Needs, Level: f.Level, Accepted: f.Accepted}
+	}
+	if p.Verdict != nil {
+		p.Verdict = &release.Verdict{Baseline: p.Verdict.Baseline, Right: p.Verdict.Right}
+	}
 }
 
 // state is what is known of an image: nothing where it is new, or nobody wrote anything.

@@ -24,6 +24,7 @@ func newCheck() *cobra.Command {
 	var registries registry.Options
 	var output outputFlag
 	var pull bool
+	var base string
 	cmd := &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "Validate a checkout of a catalog",
@@ -34,10 +35,14 @@ Every problem is shown with its file, line and column, and what to do. It exits 
 With --pull it also shows what merging would do: each image is pulled as the daemon would, the version it would become is worked
 out from what the daemon wrote to the repository of --repo (default: the checkout's origin), and the declared mode is held to
 what the image shows. What would not be released counts as a problem; without the daemon's statuses no version is known, and
-the exit code is 2.`,
+the exit code is 2.
+
+With --base only what differs from there is shown, judged by the policy of the base: registries that it does not list are not
+contacted, and credentials are used only where it says reviewWithCredentials.`,
 		Example: `  tidewaiter check
   tidewaiter check ./my-catalog -o github    # annotations on a pull request
-  tidewaiter check --pull                    # what would be released, and as which version?`,
+  tidewaiter check --pull                    # what would be released, and as which version?
+  tidewaiter check --base origin/main        # what would merging this branch do?`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
@@ -49,9 +54,9 @@ the exit code is 2.`,
 				return err
 			}
 			var unknown error
-			if pull {
+			if pull || base != "" {
 				registries.Proxy = http.ProxyFromEnvironment
-				if unknown, err = predict(cmd, &git, dir, registry.New(registries), &report); err != nil {
+				if unknown, err = predict(cmd, &git, dir, base, registry.New(registries), &report); err != nil {
 					return err
 				}
 			}
@@ -66,22 +71,32 @@ the exit code is 2.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&pull, "pull", false, "pull each image and show what merging would release")
+	f.StringVar(&base, "base", "", "judge the change against this branch or commit of the clone, as one that is not trusted yet; implies --pull")
 	f.StringVar(&registries.CredentialsDir, "credentials-dir", "", "directory with a credential in each sub-directory: username and password, or .dockerconfigjson")
 	f.StringVar(&registries.DockerConfig, "docker-config", "", "docker config file to take credentials from for images that name none, like ~/.docker/config.json")
 	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
 	git.add(f)
 	f.Lookup("repo").Usage = "the catalog's repository, where the daemon writes (default: the origin of the checkout)"
-	output.add(cmd, "text", "json", "github")
+	output.add(cmd, "text", "json", "github", "markdown", "junit")
 	return cmd
 }
 
 // predict adds to a report what merging would do. Where nobody knows what was released so far, what can be said is said all the
 // same, and unknown is why.
-func predict(cmd *cobra.Command, git *gitFlags, dir string, client *registry.Client, report *reconcile.Report) (unknown, err error) {
-	if git.options.URL == "" {
-		git.options.URL = gitrepo.Origin(cmd.Context(), dir)
-	}
+func predict(cmd *cobra.Command, git *gitFlags, dir, base string, client *registry.Client, report *reconcile.Report) (unknown, err error) {
 	predictor := reconcile.Predictor{Registry: client, Now: time.Now()}
+	checkout, notCloned := gitrepo.OpenCheckout(dir)
+	if git.options.URL == "" && notCloned == nil {
+		git.options.URL = checkout.Origin()
+	}
+	if base != "" {
+		if notCloned != nil {
+			return nil, notCloned
+		}
+		if predictor.Change, err = reconcile.ReadChange(checkout, base, *report); err != nil {
+			return nil, err
+		}
+	}
 	if git.options.URL == "" {
 		unknown = errors.New("version unknown: say with --repo where the daemon writes, the checkout has no origin")
 		return unknown, predictor.Predict(cmd.Context(), report)
@@ -120,6 +135,10 @@ func verdictOf(report reconcile.Report) error {
 
 func writeReport(w io.Writer, form string, report reconcile.Report) error {
 	switch form {
+	case "markdown":
+		return writeMarkdown(w, report)
+	case "junit":
+		return writeJUnit(w, report)
 	case "json":
 		if report.Problems == nil {
 			report.Problems = []schema.Problem{}
@@ -134,6 +153,11 @@ func writeReport(w io.Writer, form string, report reconcile.Report) error {
 				return err
 			}
 		}
+		for _, p := range report.Warnings {
+			if _, err := fmt.Fprintln(w, annotation("warning", p)); err != nil {
+				return err
+			}
+		}
 		for _, p := range report.Predictions {
 			if _, err := io.WriteString(w, annotations(p)); err != nil {
 				return err
@@ -145,9 +169,12 @@ func writeReport(w io.Writer, form string, report reconcile.Report) error {
 	for _, p := range report.Problems {
 		fmt.Fprintln(&b, p)
 	}
+	for _, p := range report.Warnings {
+		fmt.Fprintf(&b, "%s (warning)\n", p)
+	}
 	unchanged := 0
 	for _, p := range report.Predictions {
-		if p.Reason == "" {
+		if p.Reason == "" && len(p.Channels) == 0 {
 			unchanged++
 			continue
 		}
@@ -168,8 +195,12 @@ func outcome(p reconcile.Prediction) string {
 		from = p.From.String() + " → "
 	}
 	switch {
+	case p.Version != nil && p.PullUnknown:
+		return fmt.Sprintf("%s %s%s (%s), if the image is there: nobody may ask before the merge", p.Name, from, p.Version, p.Mode)
 	case p.Version != nil:
 		return fmt.Sprintf("%s %s%s (%s)", p.Name, from, p.Version, p.Mode)
+	case p.Reason == "":
+		return p.Name + ": no release, channels move"
 	case p.Reason == release.Released:
 		return fmt.Sprintf("%s: version unknown (%s)", p.Name, p.Mode)
 	}
@@ -232,7 +263,7 @@ func annotations(p reconcile.Prediction) string {
 		lines = append(lines, annotation(level, at)+"\n")
 	}
 	switch kind := p.Reason.Kind(); {
-	case p.Reason == "":
+	case p.Reason == "" && len(p.Channels) == 0:
 		return ""
 	case kind == 0:
 		add("notice", outcome(p))

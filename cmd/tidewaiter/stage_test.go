@@ -177,11 +177,14 @@ var (
 // plain shows what the last program wrote to a standard stream, or a file, with everything replaced that differs from run to run.
 func plain(s *stage, ts *testscript.TestScript, args []string) (string, error) {
 	text := ts.ReadFile(args[0])
+	replace := func(old, new string) { // also where it is escaped for Markdown
+		text = strings.NewReplacer(old, new, markdownText.Replace(old), markdownText.Replace(new)).Replace(text)
+	}
 	for _, h := range s.registries {
-		text = strings.ReplaceAll(text, h.host, h.name)
+		replace(h.host, h.name)
 	}
 	for digest, seed := range s.seeds {
-		text = strings.ReplaceAll(text, string(digest), "sha256:"+seed)
+		replace(string(digest), "sha256:"+seed)
 	}
 	if s.git != nil {
 		text = strings.ReplaceAll(text, s.git.URL, "http://git")

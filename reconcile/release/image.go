@@ -178,6 +178,9 @@ func (v Version) channels() []string {
 	return []string{"latest", major + ".latest", minor + ".latest"}
 }
 
+// Refused is why the request of a commit was refused, as last found out; empty where it was not, or is not known.
+func (s State) Refused(commit string) Reason { return requestOf(s.Requests, commit).Reason }
+
 // Find returns the release of a version.
 func (s State) Find(v Version) (Release, bool) {
 	i, ok := slices.BinarySearchFunc(s.Releases, v, func(r Release, v Version) int { return r.Version.Compare(v) })
