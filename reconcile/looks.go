@@ -137,12 +137,12 @@ func (ls *looks) AskAgain() (next time.Time) {
 	return next
 }
 
-// Hurry makes every look due that somebody may have done something about.
-func (ls *looks) Hurry() {
+// Hurry makes every look due that somebody may have done something about: those of one image, or with an empty name all.
+func (ls *looks) Hurry(name string) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	for _, l := range ls.known {
-		if !l.due.IsZero() {
+	for key, l := range ls.known {
+		if !l.due.IsZero() && (name == "" || key.name == name) {
 			l.due, l.tries = ls.clock(), 0
 		}
 	}

@@ -82,7 +82,7 @@ func TestARefusedImageIsLookedAtAgainWithGrowingPauses(t *testing.T) {
 		if exact == len(pauses) {
 			t.Error("the pauses have no jitter: images refused together are asked for together for ever")
 		}
-		ls.Hurry()
+		ls.Hurry("")
 		n := len(times)
 		start := time.Now()
 		if asked(ls, &times, n+1); !times[n].Equal(start) {
@@ -176,7 +176,7 @@ func TestAnAnsweredQuestionIsNotAskedAgain(t *testing.T) {
 		for range 3 {
 			ls.Ask(look, query)
 			synctest.Wait()
-			ls.Hurry()
+			ls.Hurry("")
 			if next := ls.AskAgain(); !next.IsZero() {
 				t.Errorf("an image that is there is looked at again in %s", time.Until(next))
 			}

@@ -16,7 +16,7 @@ import (
 	"tidewaiter/reconcile/release"
 )
 
-// Daemon keeps one catalog. It is used by one goroutine; Ready and Hurry may be called from others.
+// Daemon keeps one catalog. It is used by one goroutine; Ready, Hurry and Recheck may be called from others.
 type Daemon struct {
 	cfg      Config
 	log      *slog.Logger
@@ -25,7 +25,7 @@ type Daemon struct {
 	metrics  *metrics
 	looks    *looks
 	audits   *audits
-	hurry    chan struct{}
+	hurry    chan string
 	good     atomic.Int64 // when the last good pass ended, in Unix nanoseconds
 
 	// What Git holds, as far as it was read. All of it can be read again at any time, and is when somebody else writes.
@@ -72,7 +72,7 @@ func (i *image) open() bool { return len(i.state.Requests) > 0 || len(i.state.Ba
 // New opens the catalog's repository without touching the network. The context is that of the looks at registries: they are
 // cut short when it ends.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
-	d := &Daemon{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Version), hurry: make(chan struct{}, 1), images: map[string]*image{}}
+	d := &Daemon{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Version), hurry: make(chan string, 16), images: map[string]*image{}}
 	options := cfg.Git
 	options.Observe = d.metrics.git
 	repo, err := gitrepo.Open(options)
@@ -123,9 +123,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case <-timer.C:
 		case <-d.looks.came:
 			d.looks.Gather(ctx)
-		case <-d.hurry:
+		case name := <-d.hurry:
 			d.registry.Hurry()
-			d.looks.Hurry()
+			d.looks.Hurry(name)
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
@@ -211,10 +211,21 @@ func (d *Daemon) passed(err error) {
 }
 
 // Hurry makes the daemon look at once: at the repository, and at every image that was refused.
-func (d *Daemon) Hurry() {
+func (d *Daemon) Hurry() { d.Recheck("") }
+
+// Recheck makes the daemon look at once at the repository, and at one image where that was refused; an empty name is all.
+func (d *Daemon) Recheck(name string) {
 	select {
-	case d.hurry <- struct{}{}:
-	default:
+	case d.hurry <- name:
+	default: // so many wait that it is all of them now
+		select {
+		case <-d.hurry:
+		default:
+		}
+		select {
+		case d.hurry <- "":
+		default:
+		}
 	}
 }
 

@@ -106,7 +106,7 @@ func TestAnIncompatibleUpgradeMayDropAPlatform(t *testing.T) {
 func TestAnImageThatIsPushedAgainIsComparedAgain(t *testing.T) {
 	w, d := droppedPlatform(t)
 	w.build("go", "2", registrytest.Image{Platforms: twoPlatforms})
-	d.looks.Hurry()
+	d.looks.Hurry("")
 	d.looks.AskAgain()
 	d.settle()
 	w.wantReleased("go 1.0.0 = 1 (incompatible)", "go 1.0.1 = 2 (compatible-fix)")
@@ -118,7 +118,7 @@ func TestAnImageThatIsPushedAgainIsComparedAgain(t *testing.T) {
 func TestALaterVerdictReplacesTheOneWritten(t *testing.T) {
 	w, d := droppedPlatform(t)
 	w.build("go", "2", registrytest.Image{Platforms: twoPlatforms, Config: registrytest.Config{Entrypoint: []string{"/other"}}})
-	d.looks.Hurry()
+	d.looks.Hurry("")
 	d.looks.AskAgain()
 	d.settle()
 	w.wantReason("go: UpgradeContradicted")

@@ -22,7 +22,7 @@ func newRun() *cobra.Command {
 	var logs logFlags
 	var cfg reconcile.Config
 	var registries registry.Options
-	var listen string
+	var listen, hookSecret string
 	var once, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "run --repo URL",
@@ -53,7 +53,7 @@ SIGTERM finishes the write in hand and stops. SIGHUP looks at once, also at ever
 			if dryRun {
 				cfg.DryRun, once = cmd.OutOrStdout(), true
 			}
-			return run(cmd.Context(), cfg, listen, once)
+			return run(cmd.Context(), cfg, listen, hookSecret, once)
 		},
 	}
 	f := cmd.Flags()
@@ -71,13 +71,14 @@ SIGTERM finishes the write in hand and stops. SIGHUP looks at once, also at ever
 	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
 	f.Float64Var(&registries.Rate, "registry-rate", 50, "requests a second to one registry with one credential at most; 0 for no bound")
 	f.StringVar(&listen, "listen", ":8080", "address of the page, metrics and health checks")
+	f.StringVar(&hookSecret, "hook-secret-file", "", "file with the secret of /hooks/push and /hooks/recheck, read at every use; without it there are none")
 	f.BoolVar(&once, "once", false, "release what there is to release, then exit")
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be written instead of writing it; implies --once")
 	return cmd
 }
 
 // run runs a daemon until the context ends, or once.
-func run(ctx context.Context, cfg reconcile.Config, listen string, once bool) error {
+func run(ctx context.Context, cfg reconcile.Config, listen, hookSecret string, once bool) error {
 	if os.Getenv("GOGC") == "" {
 		// Most of what the daemon keeps is a large catalog that hardly changes; a pass is seldom. Memory counts, not the
 		// time of the collector.
@@ -98,7 +99,11 @@ func run(ctx context.Context, cfg reconcile.Config, listen string, once bool) er
 	if once {
 		return daemon.Once(ctx)
 	}
-	server, err := web.Listen(listen, web.Options{Ready: daemon.Ready, Metrics: daemon.Metrics(), Log: cfg.Log})
+	options := web.Options{Ready: daemon.Ready, Metrics: daemon.Metrics(), Log: cfg.Log}
+	if hookSecret != "" {
+		options.Hooks = &web.Hooks{SecretFile: hookSecret, Pushed: daemon.Hurry, Recheck: daemon.Recheck}
+	}
+	server, err := web.Listen(listen, options)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 // Package web serves what a daemon shows over HTTP: its health and its metrics.
 //
-// It promises to be read only and to know nothing but what it is given.
+// It promises to be read only, but for hooks that make a look come sooner, and to know nothing but what it is given.
 package web
 
 import (
@@ -23,10 +23,12 @@ type Options struct {
 	Ready func() bool
 	// Metrics are exposed beside those of the process and the Go runtime.
 	Metrics []prometheus.Collector
-	Log     *slog.Logger
+	// Hooks, if set, may be called by forges and people.
+	Hooks *Hooks
+	Log   *slog.Logger
 }
 
-// Handler answers /healthz, /readyz and /metrics.
+// Handler answers /healthz, /readyz and /metrics, and takes hooks.
 func Handler(o Options) http.Handler {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -42,6 +44,9 @@ func Handler(o Options) http.Handler {
 		answer(w, http.StatusServiceUnavailable, "no pass over the catalog was good within the last three intervals; see the log")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{Registry: metrics}))
+	if o.Hooks != nil {
+		o.Hooks.register(mux)
+	}
 	return mux
 }
 
