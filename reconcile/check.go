@@ -31,6 +31,31 @@ type Report struct {
 	statuses map[string]gitrepo.Hash // files under status/, by path
 }
 
+// FileOf is the path of the spec of an image. The error is that there is none, or more than one.
+func (r Report) FileOf(name string) (string, error) {
+	var files []string
+	for file, claimed := range r.names {
+		if claimed == name {
+			files = append(files, file)
+		}
+	}
+	switch slices.Sort(files); len(files) {
+	case 0:
+		return "", fmt.Errorf("no spec has the name %s", name)
+	case 1:
+		return files[0], nil
+	}
+	return "", fmt.Errorf("%s all have the name %s; rename or remove all but one", strings.Join(files, ", "), name)
+}
+
+// Only is what a report says of one spec.
+func (r Report) Only(file string) Report {
+	r.Problems = slices.DeleteFunc(slices.Clone(r.Problems), func(p schema.Problem) bool { return p.Path != file })
+	r.specs = slices.DeleteFunc(slices.Clone(r.specs), func(s *schema.Image) bool { return s.Path != file })
+	r.Specs = len(r.specs)
+	return r
+}
+
 // maxLogoSize bounds a logo in bytes.
 const maxLogoSize = 256 << 10
 

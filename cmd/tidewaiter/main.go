@@ -78,7 +78,7 @@ Exit codes: 0 fine, 1 the catalog has problems, 2 it could not be done.`,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newRun(), newCheck(), newList(), newShow(), newResolve(), newDiff(), newDoctor(), newRecheck(), newSchema(), newVersion(), newDemo())
+	root.AddCommand(newRun(), newCheck(), newAdd(), newUpgrade(), newList(), newShow(), newResolve(), newDiff(), newDoctor(), newRecheck(), newSchema(), newVersion(), newDemo())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
