@@ -88,3 +88,47 @@ func FuzzEdit(f *testing.F) {
 		}
 	})
 }
+
+// A new spec says what it was given, in the order of the documentation, and nothing that is no spec is written.
+func TestNew(t *testing.T) {
+	from := release.Version{Major: 1, Minor: 4, Patch: 2}
+	image := Image{Path: "images/go.yaml", Name: "go", Title: "Go: the builder", Summary: "Go", Category: "build", Publisher: "Build team",
+		Image: release.Image{
+			Reference:   release.Reference{Registry: "registry.acme.dev:5000", Repository: "acme/go", Tag: "1.26", Digest: release.Digest("sha256:" + strings.Repeat("0", 64))},
+			Credentials: "acme-pull", Platforms: []release.Platform{"linux/amd64", "linux/arm64"},
+		},
+		Upgrade: release.Upgrade{Mode: release.Feature, From: &from, Notes: "One.\n\nTwo."},
+	}
+	data, err := New(image)
+	want := `apiVersion: tidewaiter/v1
+kind: Image
+metadata:
+  name: go
+spec:
+  title: 'Go: the builder'
+  summary: Go
+  category: build
+  publisher: Build team
+  image:
+    registry: registry.acme.dev:5000
+    repository: acme/go
+    tag: "1.26"
+    digest: sha256:` + strings.Repeat("0", 64) + `
+    credentials: acme-pull
+    platforms: [linux/amd64, linux/arm64]
+  upgrade:
+    mode: compatible-feature
+    from: 1.4.2
+    notes: |
+      One.
+
+      Two.
+`
+	if err != nil || string(data) != want {
+		t.Errorf("got\n%s\n%v, want\n%s", data, err, want)
+	}
+	image.Name = "Go"
+	if data, err := New(image); err == nil {
+		t.Errorf("wrote\n%s", data)
+	}
+}
