@@ -10,6 +10,7 @@ import (
 
 	"tidewaiter/reconcile/gitrepo"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/web"
 	"tidewaiter/schema"
 )
 
@@ -25,11 +26,12 @@ type catalog struct {
 	lost   map[string]bool     // the names of those that have no file any more and are held
 }
 
-// file is one file under images/: a valid spec, or problems with positions and perhaps a name. It keeps what planning needs
-// and no texts for people: there may be tens of thousands.
+// file is one file under images/: a valid spec, or problems with positions and perhaps a name. It keeps what planning and lists
+// need and no long texts: there may be tens of thousands.
 type file struct {
 	name     string
 	spec     *release.Spec
+	card     web.Card
 	nameAt   schema.Problem // where a valid spec has its name; a place only
 	problems []string
 }
@@ -220,6 +222,7 @@ func readFile(repo *gitrepo.Repo, entry gitrepo.Entry) (file, error) {
 	if image != nil {
 		spec := image.Spec()
 		f.spec, f.nameAt = &spec, nameOfSpec(image)
+		f.card = web.Card{Title: image.Title, Summary: image.Summary, Category: image.Category, Labels: image.Labels}
 	}
 	for _, p := range problems {
 		f.problems = append(f.problems, p.String())

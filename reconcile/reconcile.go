@@ -14,6 +14,7 @@ import (
 	"tidewaiter/reconcile/gitrepo"
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/web"
 )
 
 // Daemon keeps one catalog. It is used by one goroutine; Ready, Hurry and Recheck may be called from others.
@@ -27,6 +28,7 @@ type Daemon struct {
 	audits   *audits
 	hurry    chan string
 	good     atomic.Int64 // when the last good pass ended, in Unix nanoseconds
+	store    atomic.Pointer[web.Store]
 
 	// What Git holds, as far as it was read. All of it can be read again at any time, and is when somebody else writes.
 	seen      seen
@@ -204,6 +206,7 @@ func (d *Daemon) passed(err error) {
 	}
 	d.metrics.looksPending.Set(float64(d.looks.Pending()))
 	if err == nil {
+		d.publish()
 		now := d.cfg.Now()
 		d.good.Store(now.UnixNano())
 		d.metrics.lastSuccess.Set(float64(now.UnixMilli()) / 1000)

@@ -9,6 +9,7 @@ import (
 
 	"tidewaiter/reconcile/gitrepo"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/web"
 	"tidewaiter/schema"
 )
 
@@ -84,6 +85,18 @@ func (s *Statuses) Image(name string) (release.ImageStatus, bool, error) {
 	}
 	_, status, err := schema.DecodeImageStatus(file, data)
 	return status, err == nil, err
+}
+
+// Resolve says which image a channel or an exact version means now. The error is a *web.NoAnswer where it means nothing.
+func (s *Statuses) Resolve(name, channel string) (web.Resolved, error) {
+	status, found, err := s.Image(name)
+	switch {
+	case err != nil:
+		return web.Resolved{}, err
+	case !found:
+		return web.Resolved{}, web.NoAnswerf("the catalog has no image %q; tidewaiter list shows all of them", name)
+	}
+	return web.Resolve(web.Image{Name: name, Status: status}, channel, s.Records)
 }
 
 // Names are all images that have a status, sorted.

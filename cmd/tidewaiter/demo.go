@@ -51,7 +51,7 @@ func demo(ctx context.Context, t *teller, logTo io.Writer, exit bool) (err error
 		err = errors.Join(err, w.close())
 	}()
 	started := time.Now()
-	t.say("tidewaiter releases container images through Git. This is a real Git server, real registries and a real daemon,\nall on this machine. Watch what merging does.\n\n  catalog  %s\n  health   %s/readyz\n  metrics  %s/metrics\n", w.repoURL, w.pageURL, w.pageURL)
+	t.say("tidewaiter releases container images through Git. This is a real Git server, real registries and a real daemon,\nall on this machine. Watch what merging does.\n\n  catalog  %s\n  page     %s/\n  metrics  %s/metrics\n", w.repoURL, w.pageURL, w.pageURL)
 	for _, step := range story {
 		if err := ctx.Err(); err != nil {
 			return nil // interrupted
@@ -74,7 +74,7 @@ It all goes on until you press ^C. Try, in another terminal:
   git clone %[1]s catalog && cd catalog && git log --oneline --graph origin/main origin/status
   tidewaiter list --repo %[1]s
   tidewaiter show greeter --repo %[1]s
-  tidewaiter resolve greeter@1.latest --repo %[1]s
+  tidewaiter resolve greeter@1.latest --server %[2]s
   curl -s %[2]s/metrics | grep ^tidewaiter_
 
 Edit a spec under images/, commit and push: the daemon looks every %[3]s.`, w.repoURL, w.pageURL, demoInterval)

@@ -14,6 +14,7 @@ import (
 	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/web"
 )
 
 func newDiff() *cobra.Command {
@@ -86,9 +87,9 @@ func referenceOf(cmd *cobra.Command, git *gitFlags, text string) (reference rele
 	}
 	err = withStatuses(cmd, git, func(statuses *reconcile.Statuses) error {
 		name, channel, _ := strings.Cut(text, "@")
-		r, err := resolve(statuses, name, channel)
-		if errors.As(err, new(problem)) {
-			return errors.New(err.Error()) // here it is what keeps the command from its work
+		r, err := statuses.Resolve(name, channel)
+		if none := (*web.NoAnswer)(nil); errors.As(err, &none) {
+			return errors.New(none.Error()) // here it is what keeps the command from its work
 		} else if err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"tidewaiter/reconcile"
-	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/web"
 )
 
 // withStatuses opens the repository of a command and gives what was written there to do.
@@ -29,32 +29,8 @@ func withStatuses(cmd *cobra.Command, git *gitFlags, do func(*reconcile.Statuses
 	return do(statuses)
 }
 
-// row is one image in a list.
-type row struct {
-	Name    string                  `json:"name"`
-	Latest  *release.Version        `json:"latest,omitempty"`
-	Ready   release.ConditionStatus `json:"ready"`
-	Reason  release.Reason          `json:"reason"`
-	Message string                  `json:"message"`
-	Since   time.Time               `json:"since"` // the newest release, or the last transition where there is none
-}
-
-func rowOf(name string, s release.ImageStatus) row {
-	r := row{Name: name}
-	for _, c := range s.Conditions {
-		if c.Type == "Ready" {
-			r.Ready, r.Reason, r.Message, r.Since = c.Status, c.Reason, c.Message, c.Since
-		}
-	}
-	if len(s.Channels) > 0 {
-		latest := s.Channels[0]
-		r.Latest, r.Since = &latest.Version, latest.Released
-	}
-	return r
-}
-
 func newList() *cobra.Command {
-	var git gitFlags
+	var from source
 	var output outputFlag
 	cmd := &cobra.Command{
 		Use:     "list --repo URL",
@@ -62,32 +38,22 @@ func newList() *cobra.Command {
 		Example: "  tidewaiter list --repo https://git.acme.dev/catalog",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withStatuses(cmd, &git, func(statuses *reconcile.Statuses) error {
-				names, err := statuses.Names()
-				if err != nil {
-					return err
-				}
-				rows := make([]row, 0, len(names))
-				for _, name := range names {
-					s, _, err := statuses.Image(name)
-					if err != nil {
-						return err
-					}
-					rows = append(rows, rowOf(name, s))
-				}
-				if output.value != "table" {
-					return writeValue(cmd.OutOrStdout(), output.value, rows)
-				}
-				return writeRows(cmd.OutOrStdout(), rows, time.Now())
-			})
+			rows, err := from.rows(cmd)
+			if err != nil {
+				return err
+			}
+			if output.value != "table" {
+				return writeValue(cmd.OutOrStdout(), output.value, rows)
+			}
+			return writeRows(cmd.OutOrStdout(), rows, time.Now())
 		},
 	}
-	git.add(cmd.Flags())
+	from.add(cmd)
 	output.add(cmd, "table", "json", "yaml")
 	return cmd
 }
 
-func writeRows(w io.Writer, rows []row, now time.Time) error {
+func writeRows(w io.Writer, rows []web.Row, now time.Time) error {
 	if len(rows) == 0 {
 		_, err := fmt.Fprintln(w, "the catalog has no images yet")
 		return err

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"tidewaiter/reconcile/web"
 )
 
 // Exit codes.
@@ -50,7 +52,7 @@ func execute(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		return exitProblems
 	}
 	fmt.Fprintln(stderr, "tidewaiter:", err)
-	if errors.As(err, new(problem)) {
+	if none := (*web.NoAnswer)(nil); errors.As(err, &none) || errors.As(err, new(problem)) {
 		return exitProblems
 	}
 	return exitFailed

@@ -11,18 +11,12 @@ import (
 
 	"tidewaiter/reconcile"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/web"
 	"tidewaiter/schema"
 )
 
-// shown is one image as show writes it for scripts.
-type shown struct {
-	Name string `json:"name"`
-	release.ImageStatus
-	Releases []schema.Record `json:"releases"`
-}
-
 func newShow() *cobra.Command {
-	var git gitFlags
+	var from source
 	var output outputFlag
 	cmd := &cobra.Command{
 		Use:     "show NAME --repo URL",
@@ -30,24 +24,17 @@ func newShow() *cobra.Command {
 		Example: "  tidewaiter show go-builder --repo https://git.acme.dev/catalog",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withStatuses(cmd, &git, func(statuses *reconcile.Statuses) error {
-				name := args[0]
-				status, err := imageOf(statuses, name)
-				if err != nil {
-					return err
-				}
-				records, err := statuses.Records(name)
-				if err != nil {
-					return err
-				}
-				if output.value != "table" {
-					return writeValue(cmd.OutOrStdout(), output.value, shown{name, status, records})
-				}
-				return writeImage(cmd.OutOrStdout(), name, status, records, time.Now())
-			})
+			shown, err := from.image(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			if output.value != "table" {
+				return writeValue(cmd.OutOrStdout(), output.value, shown)
+			}
+			return writeImage(cmd.OutOrStdout(), shown.Name, shown.ImageStatus, shown.Releases, time.Now())
 		},
 	}
-	git.add(cmd.Flags())
+	from.add(cmd)
 	output.add(cmd, "table", "json", "yaml")
 	return cmd
 }
@@ -65,7 +52,7 @@ func imageOf(statuses *reconcile.Statuses, name string) (release.ImageStatus, er
 }
 
 func writeImage(w io.Writer, name string, s release.ImageStatus, records []schema.Record, now time.Time) error {
-	r := rowOf(name, s)
+	r := web.RowOf(web.Image{Name: name, Status: s})
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(t, "%s\tready: %s\t%s\n", name, r.Ready, r.Reason)
 	if err := t.Flush(); err != nil {

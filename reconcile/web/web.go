@@ -1,4 +1,4 @@
-// Package web serves what a daemon shows over HTTP: its health and its metrics.
+// Package web serves what a daemon shows over HTTP: the store page for people, the API for programs, its health and its metrics.
 //
 // It promises to be read only, but for hooks that make a look come sooner, and to know nothing but what it is given.
 package web
@@ -23,12 +23,14 @@ type Options struct {
 	Ready func() bool
 	// Metrics are exposed beside those of the process and the Go runtime.
 	Metrics []prometheus.Collector
+	// Store is what is known of the catalog now, nil before the first pass.
+	Store func() *Store
 	// Hooks, if set, may be called by forges and people.
 	Hooks *Hooks
 	Log   *slog.Logger
 }
 
-// Handler answers /healthz, /readyz and /metrics, and takes hooks.
+// Handler answers all of it, and takes hooks.
 func Handler(o Options) http.Handler {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -44,6 +46,10 @@ func Handler(o Options) http.Handler {
 		answer(w, http.StatusServiceUnavailable, "no pass over the catalog was good within the last three intervals; see the log")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{Registry: metrics}))
+	if o.Store != nil {
+		api{o.Store}.register(mux)
+		pages{o.Store}.register(mux)
+	}
 	if o.Hooks != nil {
 		o.Hooks.register(mux)
 	}
