@@ -32,6 +32,8 @@ var credentialName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9]
 // credential reads the credential of a name for one host, as mounted by Kubernetes from a secret of either kind. An empty
 // name is no credential, or what the docker config has for the host where one may be used. No error quotes what was read.
 func (o Options) credential(ctx context.Context, name, host string) (credential, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout) // for a helper, which may ask a cloud's service
+	defer cancel()
 	if name == "" {
 		return o.own(ctx, host)
 	}
@@ -126,8 +128,8 @@ func fromDockerConfig(ctx context.Context, config []byte, host string) (credenti
 	return credential{}, nil
 }
 
-// helperAtMost bounds a credential helper, which may ask a cloud's service.
-const helperAtMost = 20 * time.Second
+// helperHasNone is what a helper prints where it works and has no credential (docker-credential-helpers, credentials/error.go).
+const helperHasNone = "credentials not found in native keychain"
 
 var helperName = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$`)
 
@@ -137,28 +139,36 @@ func fromHelper(ctx context.Context, name, host string) (credential, error) {
 	if !helperName.MatchString(name) {
 		return credential{}, fmt.Errorf("%q cannot be the name of a credential helper", name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, helperAtMost)
-	defer cancel()
 	cmd := exec.CommandContext(ctx, "docker-credential-"+name, "get")
 	cmd.Stdin = strings.NewReader(host)
 	cmd.WaitDelay = time.Second // for what its children hold open
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
+	out := bounded{most: maxOther}
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
 		return credential{}, fmt.Errorf("docker-credential-%s cannot be run: %w", name, err)
 	}
 	var answer struct{ Username, Secret string }
-	decodeErr := json.NewDecoder(io.LimitReader(out, maxOther)).Decode(&answer)
-	if decodeErr != nil {
-		cancel() // it may go on for ever
-	}
-	if err := cmd.Wait(); err != nil || decodeErr != nil || answer.Secret == "" {
+	switch err := cmd.Wait(); {
+	case strings.TrimSpace(string(out.text)) == helperHasNone:
+		return credential{}, nil
+	case err != nil || json.Unmarshal(out.text, &answer) != nil || answer.Secret == "":
 		return credential{}, fmt.Errorf("docker-credential-%s gives no credential for %s", name, host)
-	}
-	if answer.Username == "<token>" {
+	case answer.Username == "<token>":
 		return credential{token: answer.Secret}, nil
 	}
 	return credential{user: answer.Username, password: answer.Secret}, nil
+}
+
+// bounded holds what is written to it, up to a bound. A program that goes on writing is ended by its pipe.
+type bounded struct {
+	text []byte
+	most int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if len(b.text)+len(p) > b.most {
+		return 0, io.ErrShortWrite
+	}
+	b.text = append(b.text, p...)
+	return len(p), nil
 }

@@ -239,6 +239,8 @@ func TestCredentialHelper(t *testing.T) {
 		"sulking": `echo swordfish; echo swordfish >&2; exit 1`,
 		"silent":  `exit 0`,
 		"endless": `yes swordfish`,
+		"deaf":    `trap '' PIPE; printf '{"Username":"u","Secret":"swordfish","More":"'; head -c 2000000 /dev/zero | tr '\0' x; printf '"}'`,
+		"empty":   `echo credentials not found in native keychain; exit 1`,
 	} {
 		if err := os.WriteFile(filepath.Join(bin, "docker-credential-"+name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
@@ -258,7 +260,9 @@ func TestCredentialHelper(t *testing.T) {
 		{`{"credsStore": "sulking"}`, "a.dev", credential{}, true},
 		{`{"credsStore": "silent"}`, "a.dev", credential{}, true},
 		{`{"credsStore": "endless"}`, "a.dev", credential{}, true},
+		{`{"credsStore": "deaf"}`, "a.dev", credential{}, true},
 		{`{"credsStore": "missing"}`, "a.dev", credential{}, true},
+		{`{"credsStore": "empty", ` + auths + `}`, "a.dev", credential{}, false},
 		{`{"credsStore": "../../bin/sh"}`, "a.dev", credential{}, true},
 	} {
 		got, err := fromDockerConfig(t.Context(), []byte(test.config), test.host)
@@ -268,6 +272,23 @@ func TestCredentialHelper(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "swordfish") {
 			t.Errorf("the error quotes what a helper printed: %v", err)
 		}
+	}
+}
+
+// TestCredentialHelperThatHangs: a helper that never answers costs one image a while, and its children none.
+func TestCredentialHelperThatHangs(t *testing.T) {
+	bin, dir := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(bin, "docker-credential-stuck"), []byte("#!/bin/sh\nsleep 600\n"), 0o755),
+		os.Mkdir(filepath.Join(dir, "pull"), 0o755),
+		os.WriteFile(filepath.Join(dir, "pull", ".dockerconfigjson"), []byte(`{"credsStore": "stuck"}`), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	options := Options{CredentialsDir: dir, Timeout: 100 * time.Millisecond}
+	if got, err := options.credential(t.Context(), "pull", "a.dev"); err == nil || got != (credential{}) {
+		t.Errorf("got user %q, error %v", got.user, err)
 	}
 }
 
