@@ -3,13 +3,16 @@ package registry_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -24,20 +27,30 @@ func sumOf(body []byte) release.Digest {
 
 // layered is a single image of one layer, whose config says that it unpacks to unpacked.
 func layered(packed, unpacked []byte) registrytest.Built {
+	built := layeredBy(sumOf(packed), int64(len(packed)), sumOf(unpacked))
+	built.Blobs[sumOf(packed)] = packed
+	return built
+}
+
+// layeredBy is one whose layer is stored elsewhere.
+func layeredBy(packed release.Digest, size int64, unpacked release.Digest) registrytest.Built {
 	built := registrytest.Image{Seed: "content", Single: true, Layers: []string{"replaced"}}.Build()
 	m := built.Manifests[0]
 	var config map[string]any
 	if err := json.Unmarshal(built.Blobs[m.Config.Digest], &config); err != nil {
 		panic(err)
 	}
-	config["rootfs"] = map[string]any{"type": "layers", "diff_ids": []string{string(sumOf(unpacked))}}
+	config["rootfs"] = map[string]any{"type": "layers", "diff_ids": []release.Digest{unpacked}}
+	config["history"] = []any{ // as builders write it: what changed no file made no layer
+		map[string]any{"created_by": "COPY file"}, map[string]any{"created_by": "ENV A=b", "empty_layer": true},
+	}
 	raw, err := json.Marshal(config)
 	if err != nil {
 		panic(err)
 	}
 	m.Config.Digest, m.Config.Size = sumOf(raw), int64(len(raw))
-	m.Layers[0].Digest, m.Layers[0].Size = sumOf(packed), int64(len(packed))
-	built.Blobs = map[release.Digest][]byte{m.Config.Digest: raw, m.Layers[0].Digest: packed}
+	m.Layers[0].Digest, m.Layers[0].Size = packed, size
+	built.Blobs = map[release.Digest][]byte{m.Config.Digest: raw}
 	built.Documents = map[release.Digest]registrytest.Stored{}
 	built.Manifests[0], built.Root = m, built.Add(m.MediaType, m)
 	return built
@@ -186,75 +199,164 @@ func whenGot(r *registrytest.Registry, digest release.Digest, size int, do http.
 	})
 }
 
-// cutting serves a blob, each answer cut off after so many bytes, and says which ranges it was asked for.
-func cutting(r *registrytest.Registry, body []byte, after int, ranges bool) (asked func() []string) {
-	var all []string
-	whenGot(r, sumOf(body), len(body), func(w http.ResponseWriter, req *http.Request) {
-		from := 0
-		all = append(all, req.Header.Get("Range"))
-		if _, err := fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-", &from); err == nil && ranges {
-			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(body)-1, len(body)))
-			w.Header().Set("Content-Length", fmt.Sprint(len(body)-from))
-			w.WriteHeader(http.StatusPartialContent)
-		} else {
-			from = 0
-			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-		}
-		_, _ = w.Write(body[from:min(from+after, len(body))])
-		if from+after < len(body) {
-			_ = http.NewResponseController(w).Flush()
-			panic(http.ErrAbortHandler)
-		}
-	})
-	return func() []string { return all }
+// cutting is a server of one blob that breaks off after so many bytes, more each time.
+type cutting struct {
+	body   []byte
+	after  []int // bytes of each answer; the last goes for all that follow; 0 is all of it, -1 is none
+	ranges bool  // it knows ranges
+	shift  int   // by how much it misses the range it was asked for
+
+	asked []string // ranges
+	sent  int      // bytes
 }
 
-// TestContentResumes: a connection that breaks off does not throw away what came; each time it goes on from there.
+func (c *cutting) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	from, after := 0, c.after[min(len(c.asked), len(c.after)-1)]
+	c.asked = append(c.asked, req.Header.Get("Range"))
+	status := http.StatusOK
+	if _, err := fmt.Sscanf(req.Header.Get("Range"), "bytes=%d-", &from); err == nil && c.ranges {
+		from += c.shift
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(c.body)-1, len(c.body)))
+		status = http.StatusPartialContent
+	} else {
+		from = 0
+	}
+	body := c.body[from:]
+	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	w.WriteHeader(status)
+	if after == 0 || after >= len(body) {
+		n, _ := w.Write(body)
+		c.sent += n
+		return
+	}
+	n, _ := w.Write(body[:max(after, 0)])
+	c.sent += n
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// noise does not compress and repeats nothing.
+func noise(size int) []byte {
+	body := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(body)
+	return body
+}
+
+// TestContentResumes: a connection that breaks off does not throw away what came; each time it goes on from there, and no byte
+// is sent twice.
 func TestContentResumes(t *testing.T) {
-	r := start(t, registrytest.Options{})
-	body := make([]byte, 100_000)
-	for i := range body {
-		body[i] = byte(i * i >> 3)
-	}
-	put(t, r, "ci/app", "1", layered(body, body))
-	q := query(r.Host, "ci/app", "1")
-	q.Content = true
-	asked := cutting(r, body, 30_000, true)
-	var got atomic.Int64
-	if _, err := registry.New(registry.Options{Downloaded: func(n int) { got.Add(int64(n)) }}).Pull(t.Context(), q); err != nil {
-		t.Fatal(err)
-	}
-	if want := "[ bytes=30000- bytes=60000- bytes=90000-]"; fmt.Sprint(asked()) != want {
-		t.Errorf("it was asked for %q", asked())
-	}
-	if got.Load() != int64(len(body)) {
-		t.Errorf("%d bytes were told of, want %d", got.Load(), len(body))
-	}
-}
-
-// TestContentThatCannotBeResumed: a registry that starts over, or never gets further, is unavailable, and asked again later.
-func TestContentThatCannotBeResumed(t *testing.T) {
-	for name, test := range map[string]struct {
-		after  int
-		ranges bool
-		asked  int
-	}{
-		"it does not know ranges":       {30_000, false, 2},
-		"nothing comes":                 {0, true, 1},
-		"it breaks off again and again": {1000, true, 1 + 10},
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		t.Run(fmt.Sprintf("redirected=%t", elsewhere), func(t *testing.T) {
 			r := start(t, registrytest.Options{})
-			body := make([]byte, 100_000)
+			body := noise(100_000)
 			put(t, r, "ci/app", "1", layered(body, body))
 			q := query(r.Host, "ci/app", "1")
 			q.Content = true
-			asked := cutting(r, body, test.after, test.ranges)
-			_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
-			refused(t, err, release.RegistryUnavailable)
-			if n := len(asked()); n != test.asked {
-				t.Errorf("it was asked %d times, want %d: %q", n, test.asked, asked())
+			c := &cutting{body: body, after: []int{30_000}, ranges: true}
+			if elsewhere {
+				store := newStranger(t, c.ServeHTTP)
+				whenGot(r, sumOf(body), len(body), func(w http.ResponseWriter, req *http.Request) {
+					http.Redirect(w, req, store.url, http.StatusTemporaryRedirect)
+				})
+				q.Registry.Realms = []string{"localhost"}
+			} else {
+				whenGot(r, sumOf(body), len(body), c.ServeHTTP)
+			}
+			var told atomic.Int64
+			if _, err := registry.New(registry.Options{Downloaded: func(n int) { told.Add(int64(n)) }}).Pull(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			if want := "[ bytes=30000- bytes=60000- bytes=90000-]"; fmt.Sprint(c.asked) != want {
+				t.Errorf("it was asked for %q", c.asked)
+			}
+			if c.sent != len(body) || told.Load() != int64(len(body)) {
+				t.Errorf("%d bytes were sent and %d told of, want %d", c.sent, told.Load(), len(body))
 			}
 		})
 	}
+}
+
+// TestContentStartsOver: where a registry does not know ranges, what it sends again is not taken for what follows.
+func TestContentStartsOver(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	body := noise(1_000_000)
+	put(t, r, "ci/app", "1", layered(body, body))
+	q := query(r.Host, "ci/app", "1")
+	q.Content = true
+	c := &cutting{body: body, after: []int{30_000, 600_000, 0}}
+	whenGot(r, sumOf(body), len(body), c.ServeHTTP)
+	if _, err := registry.New(registry.Options{}).Pull(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	if want := "[ bytes=30000- bytes=600000-]"; fmt.Sprint(c.asked) != want {
+		t.Errorf("it was asked for %q", c.asked)
+	}
+}
+
+// TestContentThatCannotBeResumed: a registry that never gets further, or sends something else, is unavailable, and asked again
+// later.
+func TestContentThatCannotBeResumed(t *testing.T) {
+	for name, test := range map[string]struct {
+		cutting
+		asked int
+	}{
+		"it starts over and gets no further": {cutting{after: []int{30_000}}, 2},
+		"it sends another range":             {cutting{after: []int{30_000}, ranges: true, shift: 1}, 2},
+		"nothing comes":                      {cutting{after: []int{30_000, -1}, ranges: true}, 2},
+		"it breaks off again and again":      {cutting{after: []int{1000}, ranges: true}, 1 + 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, registrytest.Options{})
+			c := &test.cutting
+			c.body = noise(100_000)
+			put(t, r, "ci/app", "1", layered(c.body, c.body))
+			q := query(r.Host, "ci/app", "1")
+			q.Content = true
+			whenGot(r, sumOf(c.body), len(c.body), c.ServeHTTP)
+			_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
+			refused(t, err, release.RegistryUnavailable)
+			if n := len(c.asked); n != test.asked {
+				t.Errorf("it was asked %d times, want %d: %q", n, test.asked, c.asked)
+			}
+		})
+	}
+}
+
+// TestContentOfASlowRegistry: a layer that another registry is slow to send holds up nobody who has it too.
+func TestContentOfASlowRegistry(t *testing.T) {
+	slow, healthy := start(t, registrytest.Options{}), start(t, registrytest.Options{})
+	body := noise(1 << 20)
+	for _, r := range []*registrytest.Registry{slow, healthy} {
+		put(t, r, "ci/app", "1", layered(body, body))
+	}
+	begun := make(chan struct{})
+	whenGot(slow, sumOf(body), len(body), func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		_, _ = w.Write(body[:len(body)-1]) // which buys it sixteen seconds
+		_ = http.NewResponseController(w).Flush()
+		close(begun)
+		<-req.Context().Done()
+	})
+	client := registry.New(registry.Options{Timeout: time.Second})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		q := query(slow.Host, "ci/app", "1")
+		q.Content = true
+		_, _ = client.Pull(ctx, q)
+	}()
+	<-begun
+	q := query(healthy.Host, "ci/app", "1")
+	q.Content = true
+	if _, err := client.Pull(t.Context(), q); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-ended:
+		t.Error("it waited until the slow registry had been given up")
+	default:
+	}
+	cancel()
+	<-ended
 }

@@ -129,9 +129,9 @@ func (d *door) send(req *http.Request) (*http.Response, error) {
 	resp.Body = &body{
 		ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timer: timer, timeout: d.timeout,
 		left: limit, tooLong: tooLong, until: time.Now().Add(d.timeout),
-		rest: func(from int64) (io.ReadCloser, error) {
+		rest: func(from int64) (io.ReadCloser, int64, error) {
 			if req.Method != http.MethodGet || !d.isBlob(req.URL) {
-				return nil, errors.ErrUnsupported
+				return nil, 0, errors.ErrUnsupported
 			}
 			return d.rest(req.Clone(ctx), from)
 		},
@@ -139,21 +139,25 @@ func (d *door) send(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// rest asks for the rest of a blob whose answer was cut off. A registry that sends all of it again has not understood.
-func (d *door) rest(req *http.Request, from int64) (io.ReadCloser, error) {
+// rest asks for the rest of a blob whose answer was cut off, and says how many bytes come again: all that came before, where the
+// registry does not know ranges and starts over.
+func (d *door) rest(req *http.Request, from int64) (rest io.ReadCloser, again int64, err error) {
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 	resp, err := d.follow(req)
 	if err == nil {
 		err = d.judge(req, resp)
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if resp.StatusCode != http.StatusPartialContent || !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from)) {
-		_ = resp.Body.Close()
-		return nil, errors.ErrUnsupported
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		return resp.Body, from, nil
+	case resp.StatusCode == http.StatusPartialContent && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from)):
+		return resp.Body, 0, nil
 	}
-	return resp.Body, nil
+	_ = resp.Body.Close()
+	return nil, 0, errors.ErrUnsupported
 }
 
 // admit says whether a request may be made at all, before anything is sent.
@@ -430,27 +434,34 @@ type body struct {
 	tooLong error     // what is wrong with more
 	until   time.Time // when it must have ended; each byte that comes moves it
 
-	rest    func(from int64) (io.ReadCloser, error)
+	rest    func(from int64) (rest io.ReadCloser, again int64, err error)
 	got     int64 // bytes so far
+	again   int64 // bytes to come that came before
 	resumed int64 // where it was resumed last
 	resumes int
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if b.left -= int64(n); b.left < 0 {
-		return 0, b.tooLong
+	for {
+		n, err := b.ReadCloser.Read(p)
+		b.until = b.until.Add(time.Duration(n) * time.Second / slowest)
+		b.timer.Reset(time.Until(b.until))
+		again := min(int64(n), b.again)
+		b.again -= again
+		n = copy(p, p[again:n])
+		if b.left -= int64(n); b.left < 0 {
+			return 0, b.tooLong
+		}
+		b.got += int64(n)
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, err
+		case n > 0 || err == nil && again == 0:
+			return n, nil // an error comes again
+		case err != nil && !b.resume():
+			return 0, unreachable(cmp.Or(context.Cause(b.ctx), err))
+		}
 	}
-	b.got += int64(n)
-	b.until = b.until.Add(time.Duration(n) * time.Second / slowest)
-	b.timer.Reset(time.Until(b.until))
-	switch {
-	case err == nil || errors.Is(err, io.EOF):
-		return n, err
-	case n > 0 || b.resume():
-		return n, nil
-	}
-	return n, unreachable(cmp.Or(context.Cause(b.ctx), err))
 }
 
 // resume goes on with another answer where this one broke off, and reports whether it could.
@@ -461,12 +472,12 @@ func (b *body) resume() bool {
 	b.resumes, b.resumed = b.resumes+1, b.got
 	b.until = time.Now().Add(b.timeout)
 	b.timer.Reset(b.timeout)
-	rest, err := b.rest(b.got)
+	rest, again, err := b.rest(b.got)
 	if err != nil {
 		return false
 	}
 	_ = b.ReadCloser.Close()
-	b.ReadCloser = rest
+	b.ReadCloser, b.again = rest, again
 	return true
 }
 

@@ -1,14 +1,25 @@
 package registry_test
 
 import (
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash"
+	"io"
+	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/metrics"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -207,17 +218,83 @@ func BenchmarkPull(b *testing.B) {
 	})
 }
 
-// BenchmarkContent downloads and hashes one layer of 256 MiB.
+// BenchmarkContent proves one layer of 1 GiB, which compresses to about half, and reports how much the heap grew for it beyond
+// what was there before. The layer is served from a file.
 func BenchmarkContent(b *testing.B) {
-	const size = 256 << 20
-	r := start(b, registrytest.Options{})
-	put(b, r, "ci/large", "1", registrytest.Image{Seed: "large", Layers: []string{"large"}, LayerSize: size, Single: true}.Build())
-	q := query(r.Host, "ci/large", "1")
-	q.Content = true
-	b.SetBytes(size)
-	for b.Loop() {
-		if _, err := registry.New(registry.Options{Timeout: time.Minute}).Pull(b.Context(), q); err != nil {
-			b.Fatal(err)
+	const size = 1 << 30
+	for name, compress := range map[string]func(io.Writer) io.WriteCloser{
+		"gzip": func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
+		"zstd": func(w io.Writer) io.WriteCloser {
+			z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
+			if err != nil {
+				b.Fatal(err)
+			}
+			return z
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			file, err := os.Create(filepath.Join(b.TempDir(), "layer"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			packed, unpacked := sha256.New(), sha256.New()
+			compressor := compress(io.MultiWriter(file, packed))
+			text, random, block := hex.NewEncoder(io.MultiWriter(compressor, unpacked)), rand.NewChaCha8([32]byte{}), make([]byte, 1<<16)
+			for range size / (2 * len(block)) {
+				_, _ = random.Read(block)
+				if _, err := text.Write(block); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := compressor.Close(); err != nil {
+				b.Fatal(err)
+			}
+			info, err := file.Stat()
+			if err != nil {
+				b.Fatal(err)
+			}
+			digest := func(h hash.Hash) release.Digest { return release.Digest(fmt.Sprintf("sha256:%x", h.Sum(nil))) }
+			r := start(b, registrytest.Options{})
+			put(b, r, "ci/large", "1", layeredBy(digest(packed), info.Size(), digest(unpacked)))
+			when(r, "/blobs/"+string(digest(packed)), func(w http.ResponseWriter, req *http.Request) { http.ServeFile(w, req, file.Name()) })
+			q := query(r.Host, "ci/large", "1")
+			q.Content = true
+			peak := peakHeap(b)
+			b.SetBytes(info.Size())
+			for b.Loop() {
+				if _, err := registry.New(registry.Options{}).Pull(b.Context(), q); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(peak())/(1<<20), "MiB-peak")
+		})
+	}
+}
+
+// peakHeap watches the heap, and returns what says by how many bytes it grew at most.
+func peakHeap(b *testing.B) (peak func() uint64) {
+	heap := func() uint64 {
+		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}} // those not yet collected included
+		metrics.Read(sample)
+		return sample[0].Value.Uint64()
+	}
+	runtime.GC()
+	before, most := heap(), uint64(0)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				most = max(most, heap())
+			}
 		}
+	}()
+	return func() uint64 {
+		close(stop)
+		<-stopped
+		return most - min(before, most)
 	}
 }

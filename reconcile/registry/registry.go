@@ -47,7 +47,8 @@ type Options struct {
 	Rate float64
 	// Log, if set, hears when a registry stops answering and when it answers again.
 	Log *slog.Logger
-	// Timeout is how long one answer may take before its first byte, and to start its body; 0 means 15 s.
+	// Timeout is how long one answer may take before its first byte, and to start its body, and how long a credential helper may
+	// take; 0 means 15 s.
 	Timeout time.Duration
 	// UserAgent is what registries see; empty means tidewaiter.
 	UserAgent string
@@ -175,7 +176,7 @@ func (c *Client) visit(ctx context.Context, q Query, do func(visit) (Image, erro
 	if err != nil {
 		return Image{}, AsRefusal(err)
 	}
-	image, err := do(visit{c.facts, r.key, client, q.Image.Repository, c.options.Downloaded})
+	image, err := do(visit{c.facts, r.key, client, q.Image.Repository, c.options.Downloaded, c.options.Timeout})
 	if refusal := AsRefusal(err); refusal == nil {
 		return image, nil
 	} else if refusal.Reason != release.AccessDenied {
@@ -186,7 +187,7 @@ func (c *Client) visit(ctx context.Context, q Query, do func(visit) (Image, erro
 		return Image{}, AsRefusal(err)
 	}
 	client = r.login(shown)
-	if image, err = do(visit{c.facts, r.key, client, q.Image.Repository, c.options.Downloaded}); err != nil {
+	if image, err = do(visit{c.facts, r.key, client, q.Image.Repository, c.options.Downloaded, c.options.Timeout}); err != nil {
 		return Image{}, AsRefusal(err)
 	}
 	r.adopt(shown, client)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/regclient/regclient"
@@ -22,6 +23,7 @@ type visit struct {
 	client     *regclient.RegClient
 	repository string
 	downloaded func(bytes int)
+	patience   time.Duration // with the downloads of other registries
 }
 
 // atATime bounds the requests of one visit, so that an image of many layers leaves room for the others of its registry.
