@@ -4,12 +4,14 @@
 package registrytest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -29,6 +31,10 @@ type Options struct {
 	User, Password string
 	// Bearer asks for a token of the registry's own token server, /token, anonymous where there is no user.
 	Bearer bool
+	// IdentityToken, where there is one, is what the token server takes besides the password.
+	IdentityToken string
+	// TokenLife is how long a token is good for, in whole seconds; 0 means five minutes.
+	TokenLife time.Duration
 	// TLS serves https with a certificate that CA signs, for Names besides the names of this machine.
 	TLS   bool
 	Names []string
@@ -49,7 +55,13 @@ type Registry struct {
 	mu       sync.Mutex
 	wrap     func(http.Handler) http.Handler
 	requests []Request
-	tokens   map[string]string // token to the scope it is good for
+	tokens   map[string]grant
+}
+
+// grant is what a token is good for.
+type grant struct {
+	scope string
+	until time.Time
 }
 
 // Request is one request as it came over the wire.
@@ -67,7 +79,7 @@ func Start(options Options) (*Registry, error) {
 		// What lacks a layer or a platform is stored all the same: finding that out is what the images are for.
 		API: config.ConfigAPI{Manifest: config.ConfigAPIManifest{SparseImage: &yes, SparseIndex: &yes}},
 	})
-	r := &Registry{options: options, store: store, tokens: map[string]string{}}
+	r := &Registry{options: options, store: store, tokens: map[string]grant{}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -150,7 +162,8 @@ func (r *Registry) admits(req *http.Request) bool {
 		token, _ := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return slices.Contains(strings.Fields(r.tokens[token]), scope(req))
+		g := r.tokens[token]
+		return slices.Contains(strings.Fields(g.scope), scope(req)) && time.Now().Before(g.until)
 	}
 	return r.options.User == "" || r.knows(req)
 }
@@ -171,18 +184,28 @@ func scope(req *http.Request) string {
 	return ""
 }
 
-// token answers as the token server of the distribution specification does.
+// token answers as the token server of the distribution specification does: to a GET with the password, and to a POST with the
+// identity token.
 func (r *Registry) token(w http.ResponseWriter, req *http.Request) {
-	if r.options.User != "" && !r.knows(req) {
+	offered := req.PostFormValue("refresh_token")
+	exchanged := offered != "" && offered == r.options.IdentityToken
+	if r.options.User != "" && !exchanged && !r.knows(req) {
 		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`, http.StatusUnauthorized)
 		return
 	}
-	token := rand.Text()
+	token, life := rand.Text(), cmp.Or(r.options.TokenLife, 5*time.Minute)
 	r.mu.Lock()
-	r.tokens[token] = strings.Join(req.URL.Query()["scope"], " ")
+	r.tokens[token] = grant{strings.Join(req.Form["scope"], " "), time.Now().Add(life)}
 	r.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "expires_in": 300})
+	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "expires_in": int(life.Seconds())})
+}
+
+// Tokens returns every token that was issued, sorted.
+func (r *Registry) Tokens() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.tokens))
 }
 
 // Push builds an image and puts it under a tag. The digest is the one that the tag then names.
