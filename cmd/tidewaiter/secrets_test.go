@@ -259,7 +259,7 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 		folded := strings.ToLower(text) // as some write media types
 		for name, secret := range hidden {
 			if i := strings.Index(folded, strings.ToLower(secret)); i >= 0 {
-				t.Errorf("%s: %s: …%s…", where, name, text[max(0, i-300):min(len(text), i+100)])
+				t.Errorf("%s: %s: …%s…", where, name, folded[max(0, i-300):min(len(folded), i+100)])
 			}
 		}
 		if !strings.Contains(text, "AccessDenied") {

@@ -136,18 +136,24 @@ func startRegistry(s *stage, ts *testscript.TestScript, args []string) (string, 
 	return "", s.add(ts, &hub{args[0], r.Host, options.User, r.Put, r}, options.Password)
 }
 
-// startDistribution starts Debian's docker-registry, which asks for the user; the credential NAME has it.
+// startDistribution starts Debian's docker-registry, which speaks TLS and asks for the user; the credential NAME has it, and
+// TIDEWAITER_REGISTRY_CA_FILE its certificate.
 func startDistribution(s *stage, ts *testscript.TestScript, args []string) (string, error) {
 	s.require("docker-registry")
 	dir := filepath.Join(s.work, "distribution-"+args[0])
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		return "", err
 	}
-	d, err := registrytest.StartDistribution(dir, args[1], args[2])
+	d, err := registrytest.StartDistribution(dir, registrytest.Options{User: args[1], Password: args[2], TLS: true})
 	if err != nil {
 		return "", err
 	}
 	s.Cleanup(func() { d.Close() })
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, d.CA, 0o600); err != nil {
+		return "", err
+	}
+	ts.Setenv("TIDEWAITER_REGISTRY_CA_FILE", ca)
 	return "", s.add(ts, &hub{args[0], d.Host, args[1], d.Put, nil}, args[2])
 }
 

@@ -133,9 +133,9 @@ func TestRefusals(t *testing.T) {
 			},
 			want: release.ManifestInvalid,
 		},
-		"index of 1,000": {
+		"index of 10,000": {
 			change: reindex(func(i *registrytest.Index) {
-				for len(i.Manifests) < 1000 { // which would take no requests: they are all the same
+				for len(i.Manifests) < 10_000 { // which would take no requests: they are all the same
 					i.Manifests = append(i.Manifests, i.Manifests[0])
 				}
 			}),
@@ -524,9 +524,9 @@ func TestNoDigestHeader(t *testing.T) {
 	}
 }
 
-// TestDistribution asks the registry that most people run.
+// TestDistribution asks the registry that most people run, over TLS, with users.
 func TestDistribution(t *testing.T) {
-	d, err := registrytest.StartDistribution(t.TempDir(), "puller", "secret")
+	d, err := registrytest.StartDistribution(t.TempDir(), registrytest.Options{User: "puller", Password: "secret", TLS: true})
 	switch {
 	case errors.Is(err, exec.ErrNotFound) && os.Getenv("TIDEWAITER_TEST_REQUIRE") == "":
 		t.Skip(err)
@@ -538,8 +538,11 @@ func TestDistribution(t *testing.T) {
 	if err := d.Put(t.Context(), "ci/app", "1", built); err != nil {
 		t.Fatal(err)
 	}
-	dir := credentials(t, map[string]string{"pull/username": "puller\n", "pull/password": "secret\n", "wrong/username": "puller", "wrong/password": "guess"})
-	client := registry.New(registry.Options{CredentialsDir: dir})
+	options := registry.Options{
+		CredentialsDir: credentials(t, map[string]string{"pull/username": "puller\n", "pull/password": "secret\n", "wrong/username": "puller", "wrong/password": "guess"}),
+		CAFile:         file(t, "ca.pem", string(d.CA)),
+	}
+	client := registry.New(options)
 	ask := func(credential string, change func(*registry.Query)) (registry.Image, error) {
 		q := query(d.Host, "ci/app", "1")
 		q.Registry.Credentials = credential
@@ -550,13 +553,14 @@ func TestDistribution(t *testing.T) {
 	if err != nil || image.Digest != built.Root.Digest {
 		t.Fatalf("got %s, %v", image.Digest, err)
 	}
+	asIs := func(*registry.Query) {}
 	for _, test := range []struct {
 		credential string
 		change     func(*registry.Query)
 		want       release.Reason
 	}{
-		{"", func(*registry.Query) {}, release.AccessDenied},
-		{"wrong", func(*registry.Query) {}, release.AccessDenied},
+		{"", asIs, release.AccessDenied},
+		{"wrong", asIs, release.AccessDenied},
 		{"pull", tag("2"), release.ImageNotFound},
 		{"pull", pin("sha256:" + release.Digest(strings.Repeat("0", 64))), release.ImageNotFound},
 		{"pull", require("linux/s390x"), release.PlatformMissing},
@@ -564,6 +568,10 @@ func TestDistribution(t *testing.T) {
 		_, err := ask(test.credential, test.change)
 		refused(t, err, test.want)
 	}
+	options.CAFile = ""
+	client = registry.New(options)
+	_, err = ask("pull", asIs)
+	refused(t, err, release.RegistryUnavailable)
 }
 
 // credentials writes a directory of credentials.
