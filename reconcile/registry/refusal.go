@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -65,6 +66,7 @@ func about(err error, format string, args ...any) error {
 // of answers.
 func answered(err error, missing release.Reason) error {
 	var refusal *Refusal
+	var realm *url.Error // one that is no URL
 	switch {
 	case err == nil:
 		return nil
@@ -77,7 +79,7 @@ func answered(err error, missing release.Reason) error {
 	case errors.Is(err, errs.ErrHTTPRedirectRefused):
 		return refuse(release.RegistryNotAllowed, "the token server is on a local address or speaks plain http")
 	case errors.Is(err, errs.ErrHTTPUnauthorized), errors.Is(err, errs.ErrEmptyChallenge), errors.Is(err, errs.ErrNoNewChallenge),
-		errors.Is(err, errs.ErrInvalidChallenge), errors.Is(err, errs.ErrParsingFailed), errors.Is(err, errs.ErrRetryLimitExceeded):
+		errors.Is(err, errs.ErrInvalidChallenge), errors.Is(err, errs.ErrParsingFailed), errors.Is(err, errs.ErrRetryLimitExceeded), errors.As(err, &realm):
 		return refuse(release.AccessDenied, "the registry asks for a credential that may read it")
 	case errors.Is(err, errs.ErrDigestMismatch):
 		return refuse(release.DigestMismatch, "what is served does not hash to its digest")
