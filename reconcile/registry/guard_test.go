@@ -234,13 +234,14 @@ func TestCredentialHelper(t *testing.T) {
 	bin := t.TempDir()
 	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	for name, script := range map[string]string{
-		"cloud":   `read host; printf '{"ServerURL":"%s","Username":"cloud","Secret":"of %s"}' "$host" "$host"`,
-		"vault":   `[ "$1" = get ] && printf '{"Username":"<token>","Secret":"identity"}'`,
-		"sulking": `echo swordfish; echo swordfish >&2; exit 1`,
-		"silent":  `exit 0`,
-		"endless": `yes swordfish`,
-		"deaf":    `trap '' PIPE; printf '{"Username":"u","Secret":"swordfish","More":"'; head -c 2000000 /dev/zero | tr '\0' x; printf '"}'`,
-		"empty":   `echo credentials not found in native keychain; exit 1`,
+		"cloud":    `read host; printf '{"ServerURL":"%s","Username":"cloud","Secret":"of %s"}' "$host" "$host"`,
+		"vault":    `[ "$1" = get ] && printf '{"Username":"<token>","Secret":"identity"}'`,
+		"sulking":  `echo swordfish; echo swordfish >&2; exit 1`,
+		"silent":   `exit 0`,
+		"endless":  `yes swordfish | head -c 50000000`,
+		"odd name": `printf '{"Username":"u","Secret":"swordfish"}'`,
+		"deaf":     `trap '' PIPE; printf '{"Username":"u","Secret":"swordfish","More":"'; head -c 2000000 /dev/zero | tr '\0' x; printf '"}'`,
+		"empty":    `echo credentials not found in native keychain; exit 1`,
 	} {
 		if err := os.WriteFile(filepath.Join(bin, "docker-credential-"+name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
@@ -264,6 +265,7 @@ func TestCredentialHelper(t *testing.T) {
 		{`{"credsStore": "missing"}`, "a.dev", credential{}, true},
 		{`{"credsStore": "empty", ` + auths + `}`, "a.dev", credential{}, false},
 		{`{"credsStore": "../../bin/sh"}`, "a.dev", credential{}, true},
+		{`{"credsStore": "odd name"}`, "a.dev", credential{}, true},
 	} {
 		got, err := fromDockerConfig(t.Context(), []byte(test.config), test.host)
 		if got != test.want || (err != nil) != test.fails {
@@ -280,7 +282,7 @@ func TestCredentialHelperThatHangs(t *testing.T) {
 	bin, dir := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if err := errors.Join(
-		os.WriteFile(filepath.Join(bin, "docker-credential-stuck"), []byte("#!/bin/sh\nsleep 600\n"), 0o755),
+		os.WriteFile(filepath.Join(bin, "docker-credential-stuck"), []byte("#!/bin/sh\nsleep 20\necho '{\"Username\":\"late\",\"Secret\":\"late\"}'\n"), 0o755),
 		os.Mkdir(filepath.Join(dir, "pull"), 0o755),
 		os.WriteFile(filepath.Join(dir, "pull", ".dockerconfigjson"), []byte(`{"credsStore": "stuck"}`), 0o600),
 	); err != nil {
