@@ -50,6 +50,7 @@ func TestGuard(t *testing.T) {
 		{"fe80::1", false, false},
 		{"fe80::1%lo", false, false},
 		{"fd00:ec2::254", false, false},
+		{"fd00:ec2::254%lo", false, false},
 		{"fd20:ce::254", false, false},
 		{"100.100.100.200", false, false},
 		{"168.63.129.16", false, false},

@@ -20,10 +20,10 @@ import (
 
 // What registries send that mean harm, besides the refusals of TestRefusals and the thieves of trust_test.go.
 
-// flood writes up to 64 MiB, and returns how much of it was taken.
-func flood(w io.Writer) (taken int64) {
-	for chunk := make([]byte, 1<<16); taken < 64<<20; {
-		n, err := w.Write(chunk)
+// flood writes up to 64 MiB of a letter, and returns how much of it was taken.
+func flood(w io.Writer, letter string) (taken int64) {
+	for chunk := strings.Repeat(letter, 1<<16); taken < 64<<20; {
+		n, err := io.WriteString(w, chunk)
 		taken += int64(n)
 		if err != nil {
 			break
@@ -41,7 +41,7 @@ func TestEndlessBlobs(t *testing.T) {
 			r := start(t, registrytest.Options{})
 			put(t, r, "ci/app", "1", built)
 			taken := make(chan int64, 1)
-			whenGot(r, digest, len(built.Blobs[digest]), func(w http.ResponseWriter, _ *http.Request) { taken <- flood(w) })
+			whenGot(r, digest, len(built.Blobs[digest]), func(w http.ResponseWriter, _ *http.Request) { taken <- flood(w, "x") })
 			q := query(r.Host, "ci/app", "1")
 			q.Content = true
 			_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
@@ -128,6 +128,27 @@ func TestIndexOfItself(t *testing.T) {
 				t.Errorf("it was asked %d times", n)
 			}
 		})
+	}
+}
+
+// TestIndexOfTenThousand: what an index names is counted before any of it is asked for.
+func TestIndexOfTenThousand(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	built := twoPlatforms.Build()
+	reindex(func(i *registrytest.Index) {
+		for n := range 10_000 {
+			entry := i.Manifests[0]
+			entry.Digest = sumOf(fmt.Append(nil, n))
+			i.Manifests = append(i.Manifests, entry)
+		}
+	})(&built)
+	put(t, r, "ci/app", "1", built)
+	q := query(r.Host, "ci/app", "1")
+	q.Required = []release.Platform{"linux/amd64"}
+	_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
+	refused(t, err, release.ManifestInvalid)
+	if n := len(r.Requests()); n != 2 {
+		t.Errorf("it was asked %d times", n)
 	}
 }
 

@@ -133,14 +133,6 @@ func TestRefusals(t *testing.T) {
 			},
 			want: release.ManifestInvalid,
 		},
-		"index of 10,000": {
-			change: reindex(func(i *registrytest.Index) {
-				for len(i.Manifests) < 10_000 { // which would take no requests: they are all the same
-					i.Manifests = append(i.Manifests, i.Manifests[0])
-				}
-			}),
-			want: release.ManifestInvalid,
-		},
 		"empty index":         {change: reindex(func(i *registrytest.Index) { i.Manifests = nil }), want: release.ManifestInvalid},
 		"wrong config size":   {change: remake(func(m *registrytest.Manifest) { m.Config.Size++ }), want: release.DigestMismatch},
 		"wrong manifest type": {change: reindex(func(i *registrytest.Index) { i.Manifests[0].MediaType = dockerManifest }), want: release.ManifestInvalid},
@@ -255,8 +247,12 @@ func TestRefusals(t *testing.T) {
 		"trickling": {
 			serve: func(r *registrytest.Registry) {
 				when(r, "/manifests/"+string(built.Root.Digest), func(w http.ResponseWriter, req *http.Request) {
-					for w.Header().Set("Content-Type", built.Root.MediaType); req.Context().Err() == nil; time.Sleep(10 * time.Millisecond) {
-						_, _ = io.WriteString(w, " ")
+					w.Header().Set("Content-Type", built.Root.MediaType)
+					for range 600 {
+						time.Sleep(10 * time.Millisecond)
+						if _, err := io.WriteString(w, " "); err != nil {
+							return
+						}
 						_ = http.NewResponseController(w).Flush()
 					}
 				})

@@ -247,14 +247,8 @@ func TestRealmFails(t *testing.T) {
 		"limited":  {answers(429), release.RateLimited},
 		"broken":   {answers(500), release.RegistryUnavailable},
 		"no token": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "welcome") }, release.AccessDenied},
-		"endless": {func(w http.ResponseWriter, req *http.Request) {
-			for req.Context().Err() == nil {
-				if _, err := io.WriteString(w, strings.Repeat(" ", 1<<16)); err != nil {
-					return
-				}
-			}
-		}, release.RegistryUnavailable},
-		"silent": {func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }, release.RegistryUnavailable},
+		"endless":  {func(w http.ResponseWriter, _ *http.Request) { flood(w, " ") }, release.RegistryUnavailable},
+		"silent":   {func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }, release.RegistryUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
