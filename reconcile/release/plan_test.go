@@ -136,6 +136,10 @@ func TestRules(t *testing.T) {
 			1c feature note=y
 			2 feature note=y
 			`, "1=1.0.0 2=1.1.0"},
+		{"another tag for the newest release's content with a left-over declaration is AlreadyReleased, too", `
+			1 fix note=x
+			1b fix note=x
+			`, "1=1.0.0"},
 		{"AlreadyReleased clears what was carried", `
 			1 fix
 			gone2 incompatible
@@ -262,6 +266,12 @@ func TestRules(t *testing.T) {
 			delete
 			1 fix note=n1
 			`, "1=1.0.0 2=1.0.1; 1 UpgradeNotDeclared"},
+		{"a spec that appears again asks again for what was dropped", `
+			1 fix
+			gone2 feature note=x
+			delete
+			gone2 feature note=x
+			`, "1=1.0.0; gone2 ImageNotFound"},
 		{"a spec that appears again goes on from the newest release, and delisting clears what was carried", `
 			1 fix
 			gone2 incompatible
