@@ -181,6 +181,17 @@ func TestHeldDelisting(t *testing.T) {
 		d.wantStalled("")
 		w.quiet(d)
 	})
+	t.Run("is accepted after others came", func(t *testing.T) {
+		w, d, commit := deleted(t)
+		d.settle()
+		w.publish("image-7", "2", "compatible-fix: b")
+		d.settle()
+		d = w.restarted(d, func(c *Config) { c.AcceptDelisting = commit })
+		w.publish("image-7", "3", "compatible-fix: c")
+		d.settle()
+		w.wantCatalog(release.Ready)
+		w.wantReason(reasons(6)...)
+	})
 	t.Run("is accepted before it is seen", func(t *testing.T) {
 		w, d, commit := deleted(t)
 		d = w.restarted(d, func(c *Config) { c.AcceptDelisting = commit })
