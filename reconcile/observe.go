@@ -38,9 +38,12 @@ func (d *Daemon) observe(ctx context.Context, now refs) error {
 		}
 		return d.observe(ctx, now)
 	case d.rewritten:
-		if commits, err = d.acceptRewrite(ctx, now.catalog); err != nil || d.rewritten {
+		if commits, err = d.acceptRewrite(ctx, now.catalog); err != nil {
+			return err // and it is tried again
+		}
+		if d.rewritten {
 			d.seen.catalog = now.catalog
-			return err
+			return nil
 		}
 	case err != nil:
 		return err

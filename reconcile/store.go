@@ -16,15 +16,15 @@ func (d *Daemon) Store() *web.Store { return d.store.Load() }
 // branch has moved on meanwhile.
 func (d *Daemon) publish() {
 	version := d.walked.String()[:12] + "-" + d.seen.status.String()[:12]
-	if old := d.store.Load(); old != nil && old.Version == version || d.statuses == nil || d.catalog == nil {
+	if old := d.store.Load(); old != nil && old.Version == version || d.statuses == nil {
 		return
 	}
 	store := &web.Store{Version: version, Catalog: d.written, Images: make([]web.Image, 0, len(d.images))}
 	for _, name := range slices.Sorted(maps.Keys(d.images)) {
 		i := d.images[name]
 		image := web.Image{Name: name, Status: i.written}
-		if f, ok := d.catalog.files[d.catalog.owner[name]]; ok {
-			image.Card = f.card
+		if d.catalog != nil { // else its history was rewritten, and the specs are not to be trusted
+			image.Card = d.catalog.files[d.catalog.owner[name]].card
 		}
 		if len(image.Status.Conditions) > 0 { // else nothing is written of it yet
 			store.Images = append(store.Images, image)

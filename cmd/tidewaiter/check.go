@@ -56,7 +56,10 @@ contacted, and credentials are used only where it says reviewWithCredentials.`,
 			var unknown error
 			if pull || base != "" {
 				registries.Proxy = http.ProxyFromEnvironment
-				if unknown, err = predict(cmd, &git, dir, base, registry.New(registries), &report); err != nil {
+				downloaded, stop := progress(cmd.ErrOrStderr())
+				registries.Downloaded = downloaded
+				unknown, err = predict(cmd, &git, dir, base, registry.New(registries), &report)
+				if stop(); err != nil {
 					return err
 				}
 			}
