@@ -204,11 +204,18 @@ func TestAnAuditWithoutAnAnswerFindsNothing(t *testing.T) {
 	d.auditRound(w, 16*time.Minute)
 	w.wantConditions("go", "TagGone TagGone")
 	commits := w.commits()
-	w.registry.Wrap(func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
-	})
-	for range 3 {
+	for _, part := range []string{"/", "/manifests/sha256:", "/manifests/1"} {
+		w.registry.Wrap(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, part) {
+					rw.WriteHeader(http.StatusBadGateway)
+					return
+				}
+				next.ServeHTTP(rw, r)
+			})
+		})
 		d.auditRound(w, auditInterval*11/10)
+		d.auditRound(w, 16*time.Minute)
 	}
 	w.wantConditions("go", "TagGone TagGone")
 	if w.commits() != commits {

@@ -49,9 +49,13 @@ func TestBreaker(t *testing.T) {
 		if len(transitions) > 0 {
 			t.Fatal("it opened for what is not the registry's")
 		}
-		for range failuresToOpen {
+		for i := range failuresToOpen {
 			if !b.ask(dead) {
 				t.Fatal("it opened early")
+			}
+			if i < failuresToOpen-1 { // between the failures, which it makes no answer of the registry
+				b.ask(ourOwn)
+				b.ask(unlisted)
 			}
 		}
 		for i, want := range []time.Duration{5, 10, 20, 40, 80, 160, 300, 300} {
