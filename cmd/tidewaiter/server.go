@@ -27,7 +27,7 @@ type source struct {
 func (s *source) add(cmd *cobra.Command) {
 	s.git.add(cmd.Flags())
 	cmd.Flags().Lookup("repo").Usage = "the catalog's repository: https://, ssh://, user@host:path, file:// or a path"
-	cmd.Flags().StringVar(&s.server, "server", "", "the URL of a daemon's page, to ask it instead of the repository")
+	cmd.Flags().StringVar(&s.server, "server", "", "the URL of a daemon's page, which is asked instead of the repository")
 }
 
 // rows are all images.
@@ -95,9 +95,6 @@ const maxAnswer = 64 << 20
 
 // ask gets a value from a daemon. What it says it does not have is an answer too.
 func (s *source) ask(ctx context.Context, into any, query url.Values, elements ...string) error {
-	if s.git.options.URL != "" {
-		return errors.New("--repo and --server: give one of them")
-	}
 	escaped := []string{"api", "v1"}
 	for _, e := range elements {
 		escaped = append(escaped, url.PathEscape(e))
