@@ -1,6 +1,7 @@
 package web
 
 import (
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,11 @@ const (
 	mostPerPage = 500
 )
 
+// openAPI describes the API to programs that write clients.
+//
+//go:embed openapi.json
+var openAPI []byte
+
 // api answers programs. It is read only; errors are problem details (RFC 9457).
 type api struct {
 	store func() *Store
@@ -25,6 +31,10 @@ func (a api) register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/images/{name}", a.current(a.image))
 	mux.HandleFunc("GET /api/v1/images/{name}/versions", a.current(a.versions))
 	mux.HandleFunc("GET /api/v1/resolve/{name}/{channel}", a.current(a.resolved))
+	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openAPI) // whoever asked has gone
+	})
 	mux.HandleFunc("GET /api/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Sprintf("there is no %s %s; see the README for what there is", r.Method, r.URL.Path))
 	})
