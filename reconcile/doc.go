@@ -16,6 +16,9 @@
 // release records that never change, one status per image with every request that is not final, and the commit observed. A
 // status holds what planning needs, so a start reads statuses and the specs at the observed commit, and no history before it.
 //
+// Whoever asks before a merge (tidewaiter check) is answered by the same planner and verifier on states that are thrown away, and
+// whoever asks after it (the page and the API) by a copy of what is written, one for each pass that changed something.
+//
 // Everything in memory is either a copy of what Git holds or follows from it and the answers of registries. When another
 // daemon writes first, all that follows is thrown away and worked out again from what is there now.
 //
