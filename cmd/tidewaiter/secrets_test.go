@@ -71,7 +71,7 @@ func (o *output) String() string {
 func TestSecretsAreWrittenNowhere(t *testing.T) {
 	const gitPassword, wrongGit = "g1t+p4ss/wörd", "wr0ng+g1t/wörd"
 	const password, wrong = "s3cret+p4ss/wörd", "wr0ng+p4ss/wörd"
-	const identity = "1dentity+t0ken/wörd"
+	const identity, hook, wrongHook = "1dentity+t0ken/wörd", "h00k+t0ken/wörd", "wr0ng+h00k/wörd"
 	written := &output{}
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr")) // of programs that were started, too
 	if err != nil {
@@ -85,6 +85,8 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 	hidden.login("the registries' password", "puller", password)
 	hidden.login("a wrong password", "puller", wrong)
 	hidden.add("the identity token", identity)
+	hidden.add("the hooks' token", hook)
+	hidden.add("a wrong token for the hooks", wrongHook)
 
 	git := gittest.NewServer(t)
 	git.Create(repoName)
@@ -172,6 +174,7 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 		}
 	}
 
+	file(filepath.Join(credentials, "hook"), hook)
 	file(filepath.Join(credentials, "git"), wrongGit)
 	command(exitFailed, "run", "--once")
 	command(exitFailed, "list", "--repo", git.RepoAs(repoName, "ada", wrongGit), "--git-password-file", "", "--git-username", "")
@@ -213,10 +216,18 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 	ended := make(chan int)
 	log := &output{}
 	go func() {
-		ended <- execute(ctx, []string{"run", "--listen", "127.0.0.1:0", "--interval", "100ms"}, environ, log, log)
+		ended <- execute(ctx, []string{"run", "--listen", "127.0.0.1:0", "--interval", "100ms", "--hook-secret-file", filepath.Join(credentials, "hook")}, environ, log, log)
 	}()
 	page := awaitText(t, log, regexp.MustCompile(`page=(\S+)`))
 	awaitText(t, log, regexp.MustCompile(`recorded.*files=`))
+	for _, token := range []string{wrongHook, hook} {
+		file(filepath.Join(credentials, "token"), token)
+		want := 0
+		if token == wrongHook {
+			want = exitFailed
+		}
+		command(want, "recheck", "basic-denied", "--server", page, "--token-file", filepath.Join(credentials, "token"))
+	}
 	for _, path := range []string{"/", "/metrics", "/healthz", "/readyz", "/api/v1/images"} {
 		resp, err := http.Get(strings.TrimSuffix(page, "/") + path)
 		if err != nil {
