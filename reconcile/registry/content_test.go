@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -230,11 +231,21 @@ type cutting struct {
 	ranges bool  // it knows ranges
 	shift  int   // by how much it misses the range it was asked for
 
-	asked []string // ranges
-	sent  int      // bytes
+	mu    sync.Mutex // held while it answers
+	asked []string   // ranges
+	sent  int        // bytes
+}
+
+// served is what it was asked for and how many bytes it sent, once it has answered.
+func (c *cutting) served() (asked []string, sent int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked, c.sent
 }
 
 func (c *cutting) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	from, after := 0, c.after[min(len(c.asked), len(c.after)-1)]
 	c.asked = append(c.asked, req.Header.Get("Range"))
 	status := http.StatusOK
@@ -290,11 +301,12 @@ func TestContentResumes(t *testing.T) {
 			if _, err := registry.New(registry.Options{Downloaded: func(n int) { told.Add(int64(n)) }}).Pull(t.Context(), q); err != nil {
 				t.Fatal(err)
 			}
-			if want := "[ bytes=30000- bytes=60000- bytes=90000-]"; fmt.Sprint(c.asked) != want {
-				t.Errorf("it was asked for %q", c.asked)
+			asked, sent := c.served()
+			if want := "[ bytes=30000- bytes=60000- bytes=90000-]"; fmt.Sprint(asked) != want {
+				t.Errorf("it was asked for %q", asked)
 			}
-			if c.sent != len(body) || told.Load() != int64(len(body)) {
-				t.Errorf("%d bytes were sent and %d told of, want %d", c.sent, told.Load(), len(body))
+			if sent != len(body) || told.Load() != int64(len(body)) {
+				t.Errorf("%d bytes were sent and %d told of, want %d", sent, told.Load(), len(body))
 			}
 		})
 	}
@@ -312,8 +324,8 @@ func TestContentStartsOver(t *testing.T) {
 	if _, err := registry.New(registry.Options{}).Pull(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
-	if want := "[ bytes=30000- bytes=600000-]"; fmt.Sprint(c.asked) != want {
-		t.Errorf("it was asked for %q", c.asked)
+	if asked, _ := c.served(); fmt.Sprint(asked) != "[ bytes=30000- bytes=600000-]" {
+		t.Errorf("it was asked for %q", asked)
 	}
 }
 
@@ -321,17 +333,17 @@ func TestContentStartsOver(t *testing.T) {
 // later.
 func TestContentThatCannotBeResumed(t *testing.T) {
 	for name, test := range map[string]struct {
-		cutting
-		asked int
+		*cutting
+		want int
 	}{
-		"it starts over and gets no further": {cutting{after: []int{30_000}}, 2},
-		"it sends another range":             {cutting{after: []int{30_000}, ranges: true, shift: 1}, 2},
-		"nothing comes":                      {cutting{after: []int{30_000, -1}, ranges: true}, 2},
-		"it breaks off again and again":      {cutting{after: []int{1000}, ranges: true}, 1 + 10},
+		"it starts over and gets no further": {&cutting{after: []int{30_000}}, 2},
+		"it sends another range":             {&cutting{after: []int{30_000}, ranges: true, shift: 1}, 2},
+		"nothing comes":                      {&cutting{after: []int{30_000, -1}, ranges: true}, 2},
+		"it breaks off again and again":      {&cutting{after: []int{1000}, ranges: true}, 1 + 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, registrytest.Options{})
-			c := &test.cutting
+			c := test.cutting
 			c.body = noise(100_000)
 			put(t, r, "ci/app", "1", layered(c.body, c.body))
 			q := query(r.Host, "ci/app", "1")
@@ -339,8 +351,8 @@ func TestContentThatCannotBeResumed(t *testing.T) {
 			whenGot(r, sumOf(c.body), len(c.body), c.ServeHTTP)
 			_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
 			refused(t, err, release.RegistryUnavailable)
-			if n := len(c.asked); n != test.asked {
-				t.Errorf("it was asked %d times, want %d: %q", n, test.asked, c.asked)
+			if asked, _ := c.served(); len(asked) != test.want {
+				t.Errorf("it was asked %d times, want %d: %q", len(asked), test.want, asked)
 			}
 		})
 	}

@@ -51,6 +51,7 @@ type Registry struct {
 	store   *olareg.Server
 	server  *http.Server
 	stop    func() error
+	using   sync.RWMutex // the store
 
 	mu       sync.Mutex
 	wrap     func(http.Handler) http.Handler
@@ -97,7 +98,10 @@ func Start(options Options) (*Registry, error) {
 	served := make(chan error, 1)
 	go func() { served <- r.server.Serve(listener) }()
 	r.stop = func() error {
-		err := errors.Join(r.server.Close(), store.Close())
+		err := r.server.Close() // which waits for no answer under way
+		r.using.Lock()
+		defer r.using.Unlock()
+		err = errors.Join(err, store.Close())
 		if serve := <-served; !errors.Is(serve, http.ErrServerClosed) {
 			err = errors.Join(err, serve)
 		}
@@ -142,6 +146,8 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	case r.options.Bearer && req.URL.Path == "/token":
 		r.token(w, req)
 	case r.admits(req):
+		r.using.RLock()
+		defer r.using.RUnlock()
 		r.store.ServeHTTP(w, req)
 	default:
 		challenge := `Basic realm="registrytest"`
