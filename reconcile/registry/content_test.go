@@ -181,6 +181,19 @@ func TestContentWithoutItsDigest(t *testing.T) {
 	}
 }
 
+// TestContentOfAnotherSize: a registry that repeats the size of the manifest where it is asked for it does not make it true.
+func TestContentOfAnotherSize(t *testing.T) {
+	r := start(t, registrytest.Options{})
+	body := noise(1000)
+	built := layeredBy(sumOf(body), int64(len(body))+1, sumOf(body))
+	put(t, r, "ci/app", "1", built)
+	whenGot(r, sumOf(body), len(body)+1, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
+	q := query(r.Host, "ci/app", "1")
+	q.Content = true
+	_, err := registry.New(registry.Options{}).Pull(t.Context(), q)
+	refused(t, err, release.DigestMismatch)
+}
+
 // TestContentOnce: a layer that several repositories and registries share is downloaded once, and looked up in each.
 func TestContentOnce(t *testing.T) {
 	one, two := start(t, registrytest.Options{}), start(t, registrytest.Options{})
