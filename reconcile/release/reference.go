@@ -109,16 +109,16 @@ func NewReference(registry, repository, tag string, digest Digest) (Reference, e
 // namespace of Docker Hub, so such a one is refused; localhost is the exception, as it is there.
 func NormalizeHost(host string) (string, error) {
 	host = strings.ToLower(host)
+	named := host == "localhost" || strings.ContainsAny(host, ".:")
+	if host != "" && (len(host) > 253 || !named || !hostForm.MatchString(host)) {
+		return "", fmt.Errorf("registry %q: want a host with a dot or a port, in ASCII, like registry.acme.dev:5000", host)
+	}
 	if name, ok := strings.CutSuffix(host, ":443"); ok && strings.ContainsAny(name, ".:") {
 		host = name
 	}
 	switch host {
 	case "", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
 		return DockerHub, nil
-	}
-	named := host == "localhost" || strings.ContainsAny(host, ".:")
-	if len(host) > 253 || !named || !hostForm.MatchString(host) {
-		return "", fmt.Errorf("registry %q: want a host with a dot or a port, in ASCII, like registry.acme.dev:5000", host)
 	}
 	return host, nil
 }
