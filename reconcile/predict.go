@@ -48,7 +48,9 @@ type Prediction struct {
 	Channels  []Move                 `json:"channels,omitempty"`
 	Findings  []contract.Finding     `json:"findings,omitempty"`
 	Verdict   *release.Verdict       `json:"verdict,omitempty"`
-	Unused    []release.Accept       `json:"unusedAccepts,omitempty"`
+	// Needs is the smallest mode that makes all findings legal; left out where nothing was compared.
+	Needs  release.Mode     `json:"needs,omitzero"`
+	Unused []release.Accept `json:"unusedAccepts,omitempty"`
 }
 
 // Move is where a channel would go.
@@ -190,6 +192,9 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 	}
 	if compared, ok := checker.made[merged]; ok {
 		prediction.Findings = compared.findings
+		if compared.baseline != nil && !compared.unknown {
+			prediction.Needs = release.Mode(compared.Needs)
+		}
 		for _, a := range compared.Unused {
 			prediction.Unused = append(prediction.Unused, release.Accept{Rule: a.Rule, Subject: a.Subject, Reason: a.Reason})
 		}

@@ -235,6 +235,9 @@ func details(p reconcile.Prediction) (lines []string) {
 	for _, f := range p.Findings {
 		lines = append(lines, fmt.Sprintf("%s: %s; %s", f.Level, f, f.Advice))
 	}
+	if p.Reason == release.Released && p.Needs != 0 && p.Needs < p.Mode {
+		lines = append(lines, fmt.Sprintf("note: nothing that was found needs more than %s", p.Needs))
+	}
 	if v := p.Verdict; v != nil && v.Right != p.Mode {
 		lines = append(lines, fmt.Sprintf("mode: %s would be right", v.Right))
 	}
