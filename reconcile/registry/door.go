@@ -64,6 +64,7 @@ type door struct {
 
 	mu    sync.Mutex
 	quiet time.Time // nothing is sent before
+	why   release.Reason
 }
 
 // open makes the transport behind a door.
@@ -94,8 +95,8 @@ func (d *door) roundTrip(req *http.Request) (*http.Response, error) {
 	if err := d.admit(req.URL); err != nil {
 		return nil, err
 	}
-	if wait := d.wait(); wait > 0 {
-		return nil, &Refusal{release.RateLimited, wait, errors.New("the registry asked not to be asked for a while")}
+	if wait, why := d.wait(); wait > 0 {
+		return nil, &Refusal{why, wait, errors.New("the registry asked not to be asked for a while")}
 	}
 	if err := d.budget.Wait(req.Context()); err != nil {
 		return nil, unreachable(err)
@@ -253,10 +254,10 @@ func (d *door) judge(req *http.Request, resp *http.Response) error {
 	resp.Header.Del("Retry-After") // the library would sleep
 	switch {
 	case status == http.StatusTooManyRequests:
-		d.hush(retryAfter)
+		d.hush(retryAfter, release.RateLimited)
 		return &Refusal{release.RateLimited, retryAfter, errors.New(from + " answers 429")}
 	case status == http.StatusServiceUnavailable && retryAfter > 0:
-		d.hush(retryAfter)
+		d.hush(retryAfter, release.RegistryUnavailable)
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		if from != req.URL.Host {
 			return refuse(release.AccessDenied, "%s, where %s redirects to, answers %d", from, req.URL.Host, status)
@@ -284,15 +285,15 @@ func (d *door) isBlob(u *url.URL) bool {
 	return u.Host == d.host && strings.Contains(u.Path, "/blobs/")
 }
 
-// wait is how long the registry still wants to be left alone.
-func (d *door) wait() time.Duration {
+// wait is how long the registry still wants to be left alone, and why: it limits requests, or is unavailable.
+func (d *door) wait() (time.Duration, release.Reason) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return time.Until(d.quiet)
+	return time.Until(d.quiet), d.why
 }
 
 // hush keeps quiet for a while from now on, where that is longer than what was asked for before.
-func (d *door) hush(wait time.Duration) {
+func (d *door) hush(wait time.Duration, why release.Reason) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
@@ -302,7 +303,7 @@ func (d *door) hush(wait time.Duration) {
 			from = now
 		}
 		d.quieted(until.Sub(from))
-		d.quiet = until
+		d.quiet, d.why = until, why
 	}
 }
 
@@ -318,7 +319,7 @@ func (d *door) heed(u *url.URL, h http.Header) {
 	}
 	d.quota(float64(left))
 	if left == 0 && reset > 0 {
-		d.hush(min(reset, longestWait))
+		d.hush(min(reset, longestWait), release.RateLimited)
 	}
 }
 

@@ -125,6 +125,29 @@ func TestQuotaIsHeeded(t *testing.T) {
 	}
 }
 
+// TestWhyARegistryIsLeftAlone: one that is down and says for how long is unavailable to all that ask in the meantime, not rate limited.
+func TestWhyARegistryIsLeftAlone(t *testing.T) {
+	for status, want := range map[int]release.Reason{
+		http.StatusServiceUnavailable: release.RegistryUnavailable, http.StatusTooManyRequests: release.RateLimited,
+	} {
+		r := start(t, registrytest.Options{})
+		r.Wrap(func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "60")
+				w.WriteHeader(status)
+			})
+		})
+		client := registry.New(registry.Options{})
+		for range 3 {
+			_, err := client.Pull(t.Context(), query(r.Host, "ci/app", "1"))
+			refused(t, err, want)
+		}
+		if lines := asked(r); len(lines) != 1 {
+			t.Errorf("it was asked %v", lines)
+		}
+	}
+}
+
 // TestADeadRegistryCostsFewRequests: however many images are in a registry that fails, it is asked a few times, and its state
 // can be seen. When somebody hurries the daemon, it is asked once more.
 func TestADeadRegistryCostsFewRequests(t *testing.T) {
