@@ -12,17 +12,13 @@ import (
 
 	"tidewaiter/reconcile/gitrepo"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 	"tidewaiter/schema"
 )
 
 // Report is what a validation of a checkout found.
 type Report struct {
-	Specs    int              `json:"specs"`
-	Problems []schema.Problem `json:"problems"`
-	// Warnings keep nothing from being merged.
-	Warnings []schema.Problem `json:"warnings,omitempty"`
-	// Predictions are what merging would do, where that was asked.
-	Predictions []Prediction `json:"predictions,omitempty"`
+	review.Report
 
 	specs    []*schema.Image
 	policy   *release.Policy         // nil where it cannot be used
@@ -100,7 +96,7 @@ func Check(dir string) (Report, error) {
 		}
 	}
 	schema.SortProblems(problems)
-	report := Report{Specs: len(specs), Problems: problems, specs: specs, files: c.seen, names: c.names}
+	report := Report{Report: review.Report{Specs: len(specs), Problems: problems}, specs: specs, files: c.seen, names: c.names}
 	if report.statuses, err = c.below("status"); err != nil {
 		return Report{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 	"tidewaiter/schema"
 )
 
@@ -23,41 +24,6 @@ type Predictor struct {
 	// Change, if set, is what the specs are of: then only those that it touches are looked at, as those of a stranger.
 	Change *Change
 	Now    time.Time
-}
-
-// Prediction is what would become of one spec if it were merged now.
-type Prediction struct {
-	Name   string `json:"name"`
-	Path   string `json:"path"`
-	Line   int    `json:"line"` // of its mode
-	Column int    `json:"column"`
-	// Reason is Released where it would be, or why not; empty where the spec asks for nothing that was not asked before.
-	Reason release.Reason `json:"reason,omitempty"`
-	// Detail is what the registry said, where it refused.
-	Detail string `json:"detail,omitempty"`
-	// PullUnknown is true where the registry may not be asked before the merge: the rest is said as if the image were there.
-	PullUnknown bool `json:"pullUnknown,omitempty"`
-	// From is the newest release so far; both versions are left out where they are not known.
-	From    *release.Version `json:"from,omitempty"`
-	Version *release.Version `json:"version,omitempty"`
-	Mode    release.Mode     `json:"mode"` // as it would be applied
-	// Image is what the registry has, where it could be read.
-	Reference string                 `json:"reference,omitempty"` // pinned
-	Platforms []schema.PlatformImage `json:"platforms,omitempty"`
-	Size      int64                  `json:"size,omitempty"` // compressed, of all platforms together, in bytes
-	Channels  []Move                 `json:"channels,omitempty"`
-	Findings  []contract.Finding     `json:"findings,omitempty"`
-	Verdict   *release.Verdict       `json:"verdict,omitempty"`
-	// Needs is the smallest mode that makes all findings legal; left out where nothing was compared.
-	Needs  release.Mode     `json:"needs,omitzero"`
-	Unused []release.Accept `json:"unusedAccepts,omitempty"`
-}
-
-// Move is where a channel would go.
-type Move struct {
-	Channel string           `json:"channel"`
-	From    *release.Version `json:"from,omitempty"`
-	To      *release.Version `json:"to,omitempty"`
 }
 
 // predictedAtOnce is how many specs are looked at at a time; the registry client bounds what one registry gets.
@@ -76,20 +42,35 @@ func (p Predictor) Predict(ctx context.Context, report *Report) error {
 	if policy == nil {
 		return nil
 	}
+	wrong := map[string]int{}
+	for _, problem := range report.Problems {
+		wrong[problem.Path]++
+	}
+	// One that lacks only the digest is looked at all the same, so that it can be said which one to add.
+	unpinned := func(spec *schema.Image) bool {
+		return policy.RequireDigest && spec.Image.Digest == "" && wrong[spec.Path] == 1
+	}
 	var specs []*schema.Image
 	for _, spec := range report.specs {
 		untouched := p.Change != nil && !p.Change.touched[spec.Path]
-		if !untouched && !slices.ContainsFunc(report.Problems, func(problem schema.Problem) bool { return problem.Path == spec.Path }) {
+		if !untouched && (wrong[spec.Path] == 0 || unpinned(spec)) {
 			specs = append(specs, spec)
 		}
 	}
 	slices.SortFunc(specs, func(a, b *schema.Image) int { return strings.Compare(a.Path, b.Path) })
-	report.Predictions = make([]Prediction, len(specs))
+	report.Predictions = make([]review.Prediction, len(specs))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(predictedAtOnce)
 	for i, spec := range specs {
-		group.Go(func() (err error) {
-			report.Predictions[i], err = p.predict(ctx, spec, *policy)
+		group.Go(func() error {
+			policy := *policy
+			lacks := unpinned(spec)
+			policy.RequireDigest = policy.RequireDigest && !lacks
+			prediction, err := p.predict(ctx, spec, policy)
+			if lacks {
+				prediction.Reason, prediction.Version, prediction.Channels, prediction.Candidate = release.InvalidSpec, nil, nil, nil
+			}
+			report.Predictions[i] = prediction
 			return err
 		})
 	}
@@ -110,12 +91,12 @@ func (p Predictor) Predict(ctx context.Context, report *Report) error {
 }
 
 // delisted is what becomes of an image whose spec is deleted.
-func (p Predictor) delisted(name string) (Prediction, error) {
+func (p Predictor) delisted(name string) (review.Prediction, error) {
 	before, err := p.state(name)
 	if err != nil {
-		return Prediction{}, err
+		return review.Prediction{}, err
 	}
-	return Prediction{Name: name, Path: p.Change.deleted[name], Line: 1, Column: 1, Reason: release.Delisted, Channels: moves(before.Channels(), nil)}, nil
+	return review.Prediction{Name: name, Path: p.Change.deleted[name], Line: 1, Column: 1, Reason: release.Delisted, Channels: moves(before.Channels(), nil)}, nil
 }
 
 // notAsked stands for the digest of an image that may not be asked for before the merge; no image has it.
@@ -124,12 +105,12 @@ const notAsked release.Digest = "sha256:0000000000000000000000000000000000000000
 // merged stands for the commit that would merge a spec; no commit has this name.
 const merged = "merged"
 
-func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy release.Policy) (Prediction, error) {
-	prediction := Prediction{Name: spec.Name, Path: spec.Path, Mode: spec.Upgrade.Mode}
+func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy release.Policy) (review.Prediction, error) {
+	prediction := review.Prediction{Name: spec.Name, Path: spec.Path, Mode: spec.Upgrade.Mode}
 	prediction.Line, prediction.Column = spec.Position("spec.upgrade.mode")
 	before, err := p.state(spec.Name)
 	if err != nil {
-		return Prediction{}, err
+		return review.Prediction{}, err
 	}
 	found := map[lookKey]registry.Image{}
 	refusals := map[lookKey]*registry.Refusal{}
@@ -178,7 +159,7 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 		made = append(made, more...)
 	}
 	if checker.failed != nil {
-		return Prediction{}, checker.failed
+		return review.Prediction{}, checker.failed
 	}
 
 	key := keyOf(spec.Name, merged, spec.Image)
@@ -186,6 +167,9 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 		prediction.Detail = Plain(refusal.Error())
 	} else if image, ok := found[key]; ok {
 		prediction.Reference, prediction.Size = spec.Image.Pin(image.Digest).String(), image.Size
+		if spec.Image.Digest == "" {
+			prediction.Digest = image.Digest
+		}
 		for _, platform := range image.Platforms {
 			prediction.Platforms = append(prediction.Platforms, schema.PlatformImage{Platform: platform.Platform, Digest: platform.Digest, Size: platform.Size})
 		}
@@ -199,26 +183,23 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 			prediction.Unused = append(prediction.Unused, release.Accept{Rule: a.Rule, Subject: a.Subject, Reason: a.Reason})
 		}
 	}
-	prediction.conclude(before, after, made, world.Hold)
-	if p.Change != nil && spec.Image.Credentials != "" {
-		prediction.redact()
-	}
+	conclude(&prediction, before, after, made, world.Hold)
 	if p.Statuses == nil {
 		prediction.From, prediction.Version, prediction.Channels = nil, nil, nil
 	}
+	image, there := found[key]
+	if prediction.Version != nil && there && refusals[key] == nil {
+		prediction.Candidate = &review.Candidate{
+			Image: spec.Image, Upgrade: spec.Upgrade, Digest: image.Digest, Version: *prediction.Version, Reference: prediction.Reference,
+		}
+		if _, known := policy.DebugProjects[spec.DebugProject]; known {
+			prediction.Project = spec.DebugProject
+		}
+	}
+	if p.Change != nil && spec.Image.Credentials != "" {
+		prediction.Redact()
+	}
 	return prediction, nil
-}
-
-// redact leaves of a private image whether it can be pulled and which rules found something: whoever reads the answer may not be
-// one who may pull it.
-func (p *Prediction) redact() {
-	p.Detail, p.Reference, p.Platforms, p.Size = "", "", nil, 0
-	for i, f := range p.Findings {
-		p.Findings[i] = contract.Finding{Rule: f.Rule, Needs: f.Needs, Level: f.Level, Accepted: f.Accepted}
-	}
-	if p.Verdict != nil {
-		p.Verdict = &release.Verdict{Baseline: p.Verdict.Baseline, Right: p.Verdict.Right}
-	}
 }
 
 // state is what is known of an image: nothing where it is new, or nobody wrote anything.
@@ -242,7 +223,7 @@ func (p Predictor) state(name string) (release.State, error) {
 }
 
 // conclude says what became of the request that the merge would make.
-func (p *Prediction) conclude(before, after release.State, made []release.Release, hold release.Reason) {
+func conclude(p *review.Prediction, before, after release.State, made []release.Release, hold release.Reason) {
 	if n := len(before.Releases); n > 0 {
 		p.From = &before.Releases[n-1].Version
 	}
@@ -268,8 +249,8 @@ func (p *Prediction) conclude(before, after release.State, made []release.Releas
 }
 
 // moves are the channels that differ, in the order that they are served in.
-func moves(before, after []release.Channel) []Move {
-	var list []Move
+func moves(before, after []release.Channel) []review.Move {
+	var list []review.Move
 	version := func(channels []release.Channel, name string) *release.Version {
 		i := slices.IndexFunc(channels, func(c release.Channel) bool { return c.Name == name })
 		if i < 0 {
@@ -279,12 +260,12 @@ func moves(before, after []release.Channel) []Move {
 	}
 	for _, c := range after {
 		if from := version(before, c.Name); from == nil || *from != c.Version {
-			list = append(list, Move{c.Name, from, &c.Version})
+			list = append(list, review.Move{Channel: c.Name, From: from, To: &c.Version})
 		}
 	}
 	for _, c := range before {
 		if version(after, c.Name) == nil {
-			list = append(list, Move{c.Name, &c.Version, nil})
+			list = append(list, review.Move{Channel: c.Name, From: &c.Version})
 		}
 	}
 	return list

@@ -16,6 +16,7 @@ import (
 	"tidewaiter/reconcile/gitrepo"
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 	"tidewaiter/schema"
 )
 
@@ -117,21 +118,11 @@ func predict(cmd *cobra.Command, git *gitFlags, dir, base string, client *regist
 
 // verdictOf is what a report comes to: nothing, problems, or that it could not be told.
 func verdictOf(report reconcile.Report) error {
-	problems := len(report.Problems) > 0
-	var unknown []string
-	for _, p := range report.Predictions {
-		switch p.Reason.Kind() {
-		case release.Waits, release.Retried:
-			problems = true
-		case release.Transient, release.Ours:
-			unknown = append(unknown, p.Name)
-		}
-	}
-	switch {
-	case problems:
+	switch report.State() {
+	case review.Failure:
 		return errProblems
-	case len(unknown) > 0:
-		return fmt.Errorf("nothing can be said of %s", strings.Join(unknown, ", "))
+	case review.Error:
+		return fmt.Errorf("nothing can be said of %s", strings.Join(report.Unknown(), ", "))
 	}
 	return nil
 }
@@ -139,7 +130,8 @@ func verdictOf(report reconcile.Report) error {
 func writeReport(w io.Writer, form string, report reconcile.Report) error {
 	switch form {
 	case "markdown":
-		return writeMarkdown(w, report)
+		_, err := io.WriteString(w, report.Markdown())
+		return err
 	case "junit":
 		return writeJUnit(w, report)
 	case "json":
@@ -177,13 +169,13 @@ func writeReport(w io.Writer, form string, report reconcile.Report) error {
 	}
 	unchanged := 0
 	for _, p := range report.Predictions {
-		if p.Reason == "" && len(p.Channels) == 0 {
+		if p.Silent() {
 			unchanged++
 			continue
 		}
 		b.WriteString(prediction(p))
 	}
-	fmt.Fprintf(&b, "%s, %s", count(report.Specs, "valid spec"), count(len(report.Problems), "problem"))
+	fmt.Fprintf(&b, "%s, %s", review.Count(report.Specs, "valid spec"), review.Count(len(report.Problems), "problem"))
 	if unchanged > 0 {
 		fmt.Fprintf(&b, ", %d unchanged", unchanged)
 	}
@@ -191,77 +183,16 @@ func writeReport(w io.Writer, form string, report reconcile.Report) error {
 	return err
 }
 
-// outcome says in a line what would become of a spec.
-func outcome(p reconcile.Prediction) string {
-	var from string
-	if p.From != nil {
-		from = p.From.String() + " → "
-	}
-	switch {
-	case p.Version != nil && p.PullUnknown:
-		return fmt.Sprintf("%s %s%s (%s), if the image is there: nobody may ask before the merge", p.Name, from, p.Version, p.Mode)
-	case p.Version != nil:
-		return fmt.Sprintf("%s %s%s (%s)", p.Name, from, p.Version, p.Mode)
-	case p.Reason == "":
-		return p.Name + ": no release, channels move"
-	case p.Reason == release.Released:
-		return fmt.Sprintf("%s: version unknown (%s)", p.Name, p.Mode)
-	}
-	return fmt.Sprintf("%s: %s: %s", p.Name, p.Reason, p.Reason.Message())
-}
-
-// details say what it rests on: what the registry has, where channels go, and what was found.
-func details(p reconcile.Prediction) (lines []string) {
-	if p.Detail != "" {
-		lines = append(lines, p.Detail)
-	}
-	if p.Reference != "" {
-		var names []string
-		for _, platform := range p.Platforms {
-			names = append(names, string(platform.Platform))
-		}
-		lines = append(lines, fmt.Sprintf("%s, %s, %s", p.Reference, strings.Join(names, " "), contract.Bytes(p.Size)))
-	}
-	for _, m := range p.Channels {
-		switch {
-		case m.From == nil:
-			lines = append(lines, fmt.Sprintf("%s becomes %s", m.Channel, m.To))
-		case m.To == nil:
-			lines = append(lines, fmt.Sprintf("%s %s is taken away", m.Channel, m.From))
-		default:
-			lines = append(lines, fmt.Sprintf("%s %s → %s", m.Channel, m.From, m.To))
-		}
-	}
-	for _, f := range p.Findings {
-		lines = append(lines, fmt.Sprintf("%s: %s; %s", f.Level, f, f.Advice))
-	}
-	if p.Reason == release.Released && p.Needs != 0 && p.Needs < p.Mode {
-		lines = append(lines, fmt.Sprintf("note: nothing that was found needs more than %s", p.Needs))
-	}
-	if v := p.Verdict; v != nil && v.Right != p.Mode {
-		lines = append(lines, fmt.Sprintf("mode: %s would be right", v.Right))
-	}
-	if v := p.Verdict; v != nil {
-		for _, line := range v.Accept {
-			lines = append(lines, "accept: "+line)
-		}
-	}
-	for _, a := range p.Unused {
-		lines = append(lines, fmt.Sprintf("warn: upgrade.accept names %s, which was not found; remove it", strings.TrimSpace(a.Rule+" "+a.Subject)))
-	}
-	return lines
-}
-
-func prediction(p reconcile.Prediction) string {
-	text := fmt.Sprintf("%s:%d:%d: %s\n", p.Path, p.Line, p.Column, outcome(p))
-	for _, line := range details(p) {
+func prediction(p review.Prediction) string {
+	text := fmt.Sprintf("%s:%d:%d: %s\n", p.Path, p.Line, p.Column, p.Outcome())
+	for _, line := range p.Details() {
 		text += "    " + line + "\n"
 	}
 	return text
 }
 
 // annotations put a prediction on the line of the mode, and each finding that matters beside it.
-func annotations(p reconcile.Prediction) string {
+func annotations(p review.Prediction) string {
 	at := schema.Problem{Path: p.Path, Line: p.Line, Column: p.Column}
 	var lines []string
 	add := func(level, text string) {
@@ -269,14 +200,14 @@ func annotations(p reconcile.Prediction) string {
 		lines = append(lines, annotation(level, at)+"\n")
 	}
 	switch kind := p.Reason.Kind(); {
-	case p.Reason == "" && len(p.Channels) == 0:
+	case p.Silent():
 		return ""
 	case kind == 0:
-		add("notice", outcome(p))
+		add("notice", p.Outcome())
 	case kind == release.Transient || kind == release.Ours:
-		add("warning", strings.Join(append([]string{outcome(p)}, details(p)...), "\n"))
+		add("warning", strings.Join(append([]string{p.Outcome()}, p.Details()...), "\n"))
 	default:
-		add("error", strings.Join(append([]string{outcome(p)}, details(p)...), "\n"))
+		add("error", strings.Join(append([]string{p.Outcome()}, p.Details()...), "\n"))
 		return strings.Join(lines, "")
 	}
 	for _, f := range p.Findings {
@@ -285,7 +216,7 @@ func annotations(p reconcile.Prediction) string {
 		}
 	}
 	for _, a := range p.Unused {
-		add("warning", fmt.Sprintf("upgrade.accept names %s, which was not found; remove it", strings.TrimSpace(a.Rule+" "+a.Subject)))
+		add("warning", review.UnusedAccept(a))
 	}
 	return strings.Join(lines, "")
 }
@@ -299,14 +230,4 @@ func annotation(level string, p schema.Problem) string {
 		text += "; " + p.Hint
 	}
 	return fmt.Sprintf("::%s file=%s,line=%d,col=%d::%s", level, property.Replace(p.Path), p.Line, p.Column, data.Replace(text))
-}
-
-func count(n int, noun string) string {
-	switch n {
-	case 0:
-		return "no " + noun + "s"
-	case 1:
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

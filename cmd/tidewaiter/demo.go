@@ -15,6 +15,7 @@ import (
 
 	"tidewaiter/reconcile/registry/registrytest"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 )
 
 func newDemo() *cobra.Command {
@@ -64,7 +65,7 @@ func demo(ctx context.Context, t *teller, logTo io.Writer, exit bool) (err error
 	t.say("\nThe story took %.1f s.", time.Since(started).Seconds())
 	switch {
 	case t.failed > 0 && exit:
-		return problem{fmt.Errorf("%s of the story went otherwise", count(t.failed, "step"))}
+		return problem{fmt.Errorf("%s of the story went otherwise", review.Count(t.failed, "step"))}
 	case exit:
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 	"tidewaiter/reconcile/web"
 )
 
@@ -119,10 +120,10 @@ func writeDifference(w io.Writer, form string, d reconcile.Difference) error {
 		for _, f := range d.Findings {
 			what := f.Text
 			if f.Subject != "" {
-				what = code(f.Subject) + ": " + what
+				what = review.Code(f.Subject) + ": " + what
 			}
 			if f.Old != "" || f.New != "" {
-				what += ", " + code(f.Old) + " → " + code(f.New)
+				what += ", " + review.Code(f.Old) + " → " + review.Code(f.New)
 			}
 			fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | %s |\n", f.Level, f.Needs, f.Rule, what, strings.Join(f.Platforms, ", "), f.Advice)
 		}
@@ -177,15 +178,3 @@ func platforms(side reconcile.Side) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// code is a text of an image as a cell of a Markdown table shows it to the letter: no text ends the cell or the code.
-func code(text string) string {
-	if text == "" {
-		return "–"
-	}
-	return "<code>" + markdownText.Replace(text) + "</code>"
-}
-
-// markdownText escapes what GitHub and GitLab would read as HTML, as a table, as emphasis, as a link or as a mention.
-var markdownText = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", "`", "&#96;", "*", "&#42;", "_", "&#95;",
-	"[", "&#91;", "]", "&#93;", "\\", "&#92;", "@", "&#64;", "#", "&#35;", "~", "&#126;", ":", "&#58;")

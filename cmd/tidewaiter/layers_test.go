@@ -18,14 +18,16 @@ var layers = map[string][]string{
 	"tidewaiter/reconcile/registry/registrytest": {"tidewaiter/reconcile/release"},
 	"tidewaiter/schema":                          {"tidewaiter/reconcile/contract", "tidewaiter/reconcile/release"},
 	"tidewaiter/catalog-example":                 {},
-	"tidewaiter/reconcile/web":                   {"tidewaiter/reconcile/contract", "tidewaiter/reconcile/release", "tidewaiter/schema"},
+	"tidewaiter/reconcile/review":                {"tidewaiter/reconcile/contract", "tidewaiter/reconcile/release", "tidewaiter/schema"},
+	"tidewaiter/reconcile/web":                   {"tidewaiter/reconcile/contract", "tidewaiter/reconcile/release", "tidewaiter/reconcile/review", "tidewaiter/schema"},
 	"tidewaiter/reconcile": {
 		"tidewaiter/reconcile/contract", "tidewaiter/reconcile/gitrepo", "tidewaiter/reconcile/registry", "tidewaiter/reconcile/release",
+		"tidewaiter/reconcile/review",
 		"tidewaiter/reconcile/web", "tidewaiter/schema",
 	},
 }
 
-// TestImportsPointOneWay: cmd → reconcile → web → schema, gitrepo, registry → release, contract → the standard library. What is
+// TestImportsPointOneWay: cmd → reconcile → web → review → schema, gitrepo, registry → release, contract → the standard library. What is
 // pure stays so, and each outside world has one door.
 func TestImportsPointOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "tidewaiter/...").Output()

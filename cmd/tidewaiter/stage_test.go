@@ -21,6 +21,7 @@ import (
 	"tidewaiter/reconcile/gitrepo/gittest"
 	"tidewaiter/reconcile/registry/registrytest"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 )
 
 // stage is everything around one script: the servers that it started, and the person who works on its catalog.
@@ -178,7 +179,7 @@ var (
 func plain(s *stage, ts *testscript.TestScript, args []string) (string, error) {
 	text := ts.ReadFile(args[0])
 	replace := func(old, new string) { // also where it is escaped for Markdown
-		text = strings.NewReplacer(old, new, markdownText.Replace(old), markdownText.Replace(new)).Replace(text)
+		text = strings.NewReplacer(old, new, review.Escape(old), review.Escape(new)).Replace(text)
 	}
 	for _, h := range s.registries {
 		replace(h.host, h.name)
