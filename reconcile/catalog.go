@@ -199,7 +199,7 @@ const notYAML = "only specs are kept under images/, and their names end in .yaml
 func readFile(repo *gitrepo.Repo, entry gitrepo.Entry) (file, error) {
 	var f file
 	refuse := func(text string) (file, error) {
-		f.problems = []string{fmt.Sprintf("%s:1:1: %s", entry.Path, text)}
+		f.problems = []string{schema.Problem{Path: entry.Path, Line: 1, Column: 1, Message: text}.String()}
 		return f, nil
 	}
 	switch {
@@ -223,6 +223,9 @@ func readFile(repo *gitrepo.Repo, entry gitrepo.Entry) (file, error) {
 		spec := image.Spec()
 		f.spec, f.nameAt = &spec, nameOfSpec(image)
 		f.card = web.Card{Title: image.Title, Summary: image.Summary, Category: image.Category, Labels: image.Labels}
+		if !strings.HasPrefix(image.Logo, "https://") {
+			f.card.Logo = image.Logo
+		}
 	}
 	for _, p := range problems {
 		f.problems = append(f.problems, p.String())

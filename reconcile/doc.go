@@ -46,8 +46,8 @@
 // Reading the specs again at a start costs a few seconds for ten thousand of them. It is what a file that is invalid, or one
 // of two with the same name, means that makes it worthwhile: there is no second copy of that in the statuses that could be wrong.
 //
-// Files that a spec refers to (a Dockerfile by path, a logo) decide nothing about a release, so the daemon does not look at
-// them; tidewaiter check does. The same holds for categories and debug projects.
+// Files that a spec refers to (a Dockerfile by path, a logo) decide nothing about a release, so a pass does not look at them;
+// tidewaiter check does, and the page shows them as they are. The same holds for categories and debug projects.
 //
 // What a release promised is compared from its record and never read from the registry again: a check costs no request, and
 // holds when the old image is gone. Only a record without a contract, which a daemon does not write, makes an UpgradeUnknown.

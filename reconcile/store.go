@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -33,6 +34,7 @@ func (d *Daemon) publish() {
 	statuses, repo, walked := d.statuses, d.repo, d.walked
 	store.Records = statuses.Records
 	store.Spec = func(i web.Image) (*schema.Image, error) { return specOf(repo, walked, i) }
+	store.File = func(path string) ([]byte, error) { return contentOf(repo, walked, path) }
 	d.store.Store(store)
 }
 
@@ -54,4 +56,18 @@ func specOf(repo *gitrepo.Repo, commit gitrepo.Hash, i web.Image) (*schema.Image
 		return nil, nil
 	}
 	return spec, nil
+}
+
+// contentOf reads a regular file of the catalog at a commit, nil where there is none or it is too large for a page. Links are not
+// followed.
+func contentOf(repo *gitrepo.Repo, commit gitrepo.Hash, path string) ([]byte, error) {
+	entry, found, err := repo.Lookup(commit, path)
+	if err != nil || !found || entry.Kind != gitrepo.File && entry.Kind != gitrepo.Executable {
+		return nil, err
+	}
+	data, err := repo.Blob(entry.Hash, web.MaxFile)
+	if errors.Is(err, gitrepo.ErrTooLarge) {
+		return nil, nil
+	}
+	return data, err
 }

@@ -1,9 +1,15 @@
 package reconcile
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+
+	"tidewaiter/reconcile/web"
 )
 
 // What pages show is of one moment, and may be read at any time, also while the daemon writes the next.
@@ -54,5 +60,23 @@ func TestTheStoreMayBeReadAtAnyTime(t *testing.T) {
 	stop()
 	if got := len(d.Store().Images); got != 1 {
 		t.Errorf("%d images are shown, want 1", got)
+	}
+}
+
+// Pages show regular files of the catalog of a bounded size, and nothing that a link leads to.
+func TestFilesOfTheCatalog(t *testing.T) {
+	w := newWorld(t)
+	w.author.Write("docker/go", "FROM scratch\n")
+	w.author.Write("docker/large", strings.Repeat("#", web.MaxFile+1))
+	if err := errors.Join(os.Symlink("go", filepath.Join(w.author.Dir, "docker/link")), os.Symlink("docker", filepath.Join(w.author.Dir, "elsewhere"))); err != nil {
+		t.Fatal(err)
+	}
+	w.merge("add files")
+	d := w.start()
+	d.settle()
+	for path, want := range map[string]string{"docker/go": "FROM scratch\n", "docker/large": "", "docker/link": "", "elsewhere/go": "", "docker": "", "missing": "", "../go": ""} {
+		if content, err := d.Store().File(path); string(content) != want || err != nil {
+			t.Errorf("%s: %q, %v", path, content, err)
+		}
 	}
 }

@@ -121,7 +121,7 @@ func (w *world) startDaemon(ctx context.Context, log *slog.Logger) (err error) {
 		return err
 	}
 	w.closers = append(w.closers, w.daemon.Close)
-	server, err := web.Listen("127.0.0.1:0", web.Options{Ready: w.daemon.Ready, Metrics: w.daemon.Metrics(), Store: w.daemon.Store, Log: log})
+	server, err := web.Listen("127.0.0.1:0", web.Options{Ready: w.daemon.Ready, Metrics: w.daemon.Metrics(), Store: w.daemon.Store, Version: buildVersion(), Log: log})
 	if err != nil {
 		return err
 	}

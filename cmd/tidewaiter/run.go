@@ -99,7 +99,7 @@ func run(ctx context.Context, cfg reconcile.Config, listen, hookSecret string, o
 	if once {
 		return daemon.Once(ctx)
 	}
-	options := web.Options{Ready: daemon.Ready, Metrics: daemon.Metrics(), Store: daemon.Store, Log: cfg.Log}
+	options := web.Options{Ready: daemon.Ready, Metrics: daemon.Metrics(), Store: daemon.Store, Version: cfg.Version, Log: cfg.Log}
 	if hookSecret != "" {
 		options.Hooks = &web.Hooks{SecretFile: hookSecret, Pushed: daemon.Hurry, Recheck: daemon.Recheck}
 	}

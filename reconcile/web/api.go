@@ -24,6 +24,7 @@ var openAPI []byte
 // api answers programs. It is read only; errors are problem details (RFC 9457).
 type api struct {
 	store func() *Store
+	build string // of the daemon: another one may answer differently
 }
 
 func (a api) register(mux *http.ServeMux) {
@@ -31,12 +32,17 @@ func (a api) register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/images/{name}", a.current(a.image))
 	mux.HandleFunc("GET /api/v1/images/{name}/versions", a.current(a.versions))
 	mux.HandleFunc("GET /api/v1/resolve/{name}/{channel}", a.current(a.resolved))
-	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(openAPI) // whoever asked has gone
+	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-cache")
+		serveFile(w, r, openAPI, "application/json", hashOf(openAPI))
 	})
-	mux.HandleFunc("GET /api/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, fmt.Sprintf("there is no %s %s; see the README for what there is", r.Method, r.URL.Path))
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			fail(w, http.StatusMethodNotAllowed, "the API is read only; the catalog is changed by merging into its repository")
+			return
+		}
+		fail(w, http.StatusNotFound, "there is nothing at this address; /api/v1/openapi.json says what there is")
 	})
 }
 
@@ -49,16 +55,16 @@ func (a api) current(do func(http.ResponseWriter, *http.Request, *Store)) http.H
 			fail(w, http.StatusServiceUnavailable, "the catalog was not read yet; try again in a moment")
 			return
 		}
-		if fresh(w, r, s) {
+		if fresh(w, r, s.Version+"-"+a.build) {
 			return
 		}
 		do(w, r, s)
 	}
 }
 
-// fresh answers 304 where the asker has seen this version of the store.
-func fresh(w http.ResponseWriter, r *http.Request, s *Store) bool {
-	tag := `W/"` + s.Version + `"`
+// fresh answers 304 where the asker has seen this version.
+func fresh(w http.ResponseWriter, r *http.Request, version string) bool {
+	tag := `W/"` + version + `"`
 	w.Header().Set("ETag", tag)
 	w.Header().Set("Cache-Control", "no-cache")
 	for seen := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
@@ -78,18 +84,24 @@ type Page struct {
 	Images []Row `json:"images"`
 }
 
-func pageOf(images []*Image, page, size int) Page {
-	p := Page{Total: len(images), Pages: max(1, (len(images)+size-1)/size), Images: []Row{}}
-	p.Page = min(max(page, 1), p.Pages)
-	for _, i := range images[(p.Page-1)*size : min(p.Page*size, len(images))] {
-		p.Images = append(p.Images, RowOf(*i))
+// page is a part of what a filter lets through; a number beyond the last one is the last.
+func (s *Store) page(f Filter, number, size int) Page {
+	total, image := len(s.Images), func(n int) *Image { return &s.Images[n] }
+	if f != (Filter{}) {
+		found := s.Select(f)
+		total, image = len(found), func(n int) *Image { return found[n] }
+	}
+	p := Page{Total: total, Pages: max(1, (total+size-1)/size), Images: []Row{}}
+	p.Page = min(max(number, 1), p.Pages)
+	for n := (p.Page - 1) * size; n < min(p.Page*size, total); n++ {
+		p.Images = append(p.Images, RowOf(*image(n)))
 	}
 	return p
 }
 
 func filterOf(r *http.Request) Filter {
 	q := r.URL.Query()
-	return Filter{Text: q.Get("q"), Category: q.Get("category"), Label: q.Get("label"), State: q.Get("state")}
+	return Filter{Text: Visible(q.Get("q")), Category: q.Get("category"), Label: q.Get("label"), State: q.Get("state"), Reason: Visible(q.Get("reason"))}
 }
 
 func (a api) images(w http.ResponseWriter, r *http.Request, s *Store) {
@@ -106,12 +118,12 @@ func (a api) images(w http.ResponseWriter, r *http.Request, s *Store) {
 		}
 		*into = n
 	}
-	write(w, pageOf(s.Select(filterOf(r)), page, size))
+	write(w, s.page(filterOf(r), page, size))
 }
 
 func (a api) image(w http.ResponseWriter, r *http.Request, s *Store) {
 	if i, ok := find(w, r, s); ok {
-		records, err := s.Records(i.Name)
+		records, err := s.Releases(i.Name)
 		if err != nil {
 			fail(w, http.StatusServiceUnavailable, "the records cannot be read now; try again in a moment")
 			return
@@ -138,7 +150,7 @@ func (a api) versions(w http.ResponseWriter, r *http.Request, s *Store) {
 	if !ok {
 		return
 	}
-	records, err := s.Records(i.Name)
+	records, err := s.Releases(i.Name)
 	if err != nil {
 		fail(w, http.StatusServiceUnavailable, "the records cannot be read now; try again in a moment")
 		return
@@ -159,7 +171,7 @@ func (a api) resolved(w http.ResponseWriter, r *http.Request, s *Store) {
 	if !ok {
 		return
 	}
-	resolved, err := Resolve(i, r.PathValue("channel"), s.Records)
+	resolved, err := Resolve(i, r.PathValue("channel"), s.Releases)
 	var none *NoAnswer
 	switch {
 	case errors.As(err, &none):
@@ -185,9 +197,16 @@ func write(w http.ResponseWriter, value any) {
 		fail(w, http.StatusInternalServerError, "the answer cannot be written")
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	send(w, http.StatusOK, "application/json", []byte(Visible(string(text))+"\n"))
+}
+
+// send answers with a text as it is. Its length is said, so that a HEAD tells it too.
+func send(w http.ResponseWriter, status int, kind string, text []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(append(text, '\n')) // whoever asked has gone
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // whoever asked has gone
 }
 
 // Problem is an error as RFC 9457 has it.

@@ -1,24 +1,24 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
-type schemaOf struct {
-	Properties map[string]json.RawMessage
-	Required   []string
-}
-
-// TestOpenAPI holds the description of the API to what is answered: every path and no other, each field that is answered, and
-// those that are always there.
+// TestOpenAPI holds the description of the API to what is answered: every path and no other, each answer as its schema has it,
+// and no field that is not described.
 func TestOpenAPI(t *testing.T) {
 	s := storeOf("go")
+	s.Images[0].Card.Logo = "go.png"
+	text := serve(s, "/api/v1/openapi.json").Body.Bytes()
 	var doc struct {
 		Paths map[string]struct {
 			Get struct {
@@ -32,11 +32,35 @@ func TestOpenAPI(t *testing.T) {
 				}
 			}
 		}
-		Components struct{ Schemas map[string]schemaOf }
 	}
-	if err := json.Unmarshal(serve(s, "/api/v1/openapi.json").Body.Bytes(), &doc); err != nil {
+	if err := json.Unmarshal(text, &doc); err != nil {
 		t.Fatal(err)
 	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat = true
+	if err := compiler.AddResource("openapi.json", bytes.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	hold := func(path, ref string, answer []byte) {
+		t.Helper()
+		schema, err := compiler.Compile("openapi.json" + ref)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		var value any
+		if err := json.Unmarshal(answer, &value); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if err := schema.Validate(value); err != nil {
+			t.Errorf("%s answers\n%s\nwhich is not what is described: %#v", path, answer, err)
+		}
+		if !strings.HasSuffix(ref, "/Image") { // which says where its fields are described
+			for _, field := range undescribed(value, schema, "") {
+				t.Errorf("%s answers %s, which is not described", path, field)
+			}
+		}
+	}
+
 	source, err := os.ReadFile("api.go")
 	if err != nil {
 		t.Fatal(err)
@@ -53,31 +77,43 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("%s answers %d", concrete, w.Code)
 			continue
 		}
-		ref := item.Get.Responses["200"].Content["application/json"].Schema.Ref
-		schema, known := doc.Components.Schemas[strings.TrimPrefix(ref, "#/components/schemas/")]
-		var answer map[string]json.RawMessage
-		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || !known {
-			t.Errorf("%s: %v, described by %q", concrete, err, ref)
+		hold(concrete, item.Get.Responses["200"].Content["application/json"].Schema.Ref, w.Body.Bytes())
+		wrong := strings.NewReplacer("{name}", "zig", "{channel}", "9").Replace(path) + "?page=none"
+		if w = serve(s, wrong); w.Code < 400 {
+			t.Errorf("%s answers %d", wrong, w.Code)
+			continue
 		}
-		for _, field := range schema.Required {
-			if _, there := answer[field]; !there {
-				t.Errorf("%s lacks %s", concrete, field)
-			}
-		}
-		for field := range answer {
-			if _, described := schema.Properties[field]; !described && !strings.HasSuffix(ref, "/Image") { // which says where its fields are described
-				t.Errorf("%s answers %s, which is not described", concrete, field)
-			}
-		}
+		hold(wrong, item.Get.Responses["default"].Content["application/problem+json"].Schema.Ref, w.Body.Bytes())
 		for _, parameter := range item.Get.Parameters {
-			if parameter.In == "path" && !strings.Contains(path, "{"+parameter.Name+"}") {
+			switch {
+			case parameter.In == "path" && !strings.Contains(path, "{"+parameter.Name+"}"):
 				t.Errorf("%s has no %s", path, parameter.Name)
+			case parameter.In == "query" && serve(s, concrete+"?"+parameter.Name+"=none").Body.String() == serve(s, concrete).Body.String():
+				t.Errorf("%s answers the same whatever %s is", path, parameter.Name)
 			}
 		}
 	}
-	for _, want := range []string{"Problem", "Row"} {
-		if !slices.Contains(doc.Components.Schemas[want].Required, map[string]string{"Problem": "detail", "Row": "name"}[want]) {
-			t.Errorf("%s is not described", want)
+}
+
+// undescribed lists the fields of a value that its schema says nothing of. An object without any described is one of another's.
+func undescribed(value any, schema *jsonschema.Schema, at string) (fields []string) {
+	for schema != nil && schema.Ref != nil {
+		schema = schema.Ref
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		for name, field := range v {
+			switch inner, known := schema.Properties[name]; {
+			case known:
+				fields = append(fields, undescribed(field, inner, at+"."+name)...)
+			case len(schema.Properties) > 0:
+				fields = append(fields, at+"."+name)
+			}
+		}
+	case []any:
+		for n, item := range v {
+			fields = append(fields, undescribed(item, schema.Items2020, fmt.Sprintf("%s[%d]", at, n))...)
 		}
 	}
+	return fields
 }

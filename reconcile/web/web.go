@@ -25,6 +25,8 @@ type Options struct {
 	Metrics []prometheus.Collector
 	// Store is what is known of the catalog now, nil before the first pass.
 	Store func() *Store
+	// Version is the build's. Pages of another one are other pages.
+	Version string
 	// Hooks, if set, may be called by forges and people.
 	Hooks *Hooks
 	Log   *slog.Logger
@@ -47,8 +49,9 @@ func Handler(o Options) http.Handler {
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{Registry: metrics}))
 	if o.Store != nil {
-		api{o.Store}.register(mux)
-		pages{o.Store}.register(mux)
+		build := hashOf([]byte(o.Version + " " + appearance))
+		api{o.Store, build}.register(mux)
+		pages{o.Store, o.Ready, build}.register(mux)
 	}
 	if o.Hooks != nil {
 		o.Hooks.register(mux)

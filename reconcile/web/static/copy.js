@@ -1,13 +1,26 @@
 // Gives each text that is there to be copied a button that copies it. Without scripts it can be selected as any other.
-for (const text of document.querySelectorAll("[data-copy]")) {
+async function copy(element) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
+  getSelection().selectAllChildren(element); // a page without TLS has no clipboard
+  document.execCommand("copy");
+}
+for (const element of document.querySelectorAll("[data-copy]")) {
   const button = document.createElement("button");
+  const say = (word) => {
+    button.textContent = word;
+    button.setAttribute("aria-label", word + " " + (element.dataset.copy || element.textContent));
+  };
   button.type = "button";
-  button.textContent = "copy";
-  button.setAttribute("aria-label", "copy " + text.textContent);
+  button.className = "copy";
+  say("copy");
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text.textContent);
-    button.textContent = "copied";
-    setTimeout(() => { button.textContent = "copy"; }, 2000);
+    try {
+      await copy(element);
+      say("copied");
+    } catch {
+      say("select and copy");
+    }
+    setTimeout(say, 2000, "copy");
   });
-  text.after(" ", button);
+  element.after(button);
 }
