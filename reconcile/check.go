@@ -254,6 +254,9 @@ func nameOfSpec(spec *schema.Image) schema.Problem {
 // duplicateOf is the problem that a name at a place is also that of other files.
 func duplicateOf(place schema.Problem, name string, others []string) schema.Problem {
 	slices.Sort(others)
+	for i, other := range others {
+		others[i] = schema.ShownPath(other)
+	}
 	place.Message = fmt.Sprintf("metadata.name %s is also that of %s", name, strings.Join(others, ", "))
 	place.Hint = "rename or remove one of them"
 	return place

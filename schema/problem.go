@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Problem is one mistake in a file, where it is, and what to do about it.
@@ -17,11 +19,20 @@ type Problem struct {
 
 // String writes images/x.yaml:3:5: message; hint.
 func (p Problem) String() string {
-	s := fmt.Sprintf("%s:%d:%d: %s", p.Path, p.Line, p.Column, p.Message)
+	s := fmt.Sprintf("%s:%d:%d: %s", ShownPath(p.Path), p.Line, p.Column, p.Message)
 	if p.Hint != "" {
 		s += "; " + p.Hint
 	}
 	return s
+}
+
+// ShownPath is a path of a tree as it may be shown in a line of text: Git takes any bytes, so where some are not printable it is
+// quoted.
+func ShownPath(path string) string {
+	if strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(path)
+	}
+	return path
 }
 
 // maxProblems bounds what is reported of one file. Nobody reads more at once.

@@ -17,6 +17,7 @@ import (
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
 	"tidewaiter/reconcile/review"
+	"tidewaiter/reconcile/web"
 	"tidewaiter/schema"
 )
 
@@ -127,7 +128,17 @@ func verdictOf(report reconcile.Report) error {
 	return nil
 }
 
+// writeReport writes a report in one of its forms. What paths and texts of strangers hold, a terminal is given no code of its own.
 func writeReport(w io.Writer, form string, report reconcile.Report) error {
+	var b strings.Builder
+	if err := formatReport(&b, form, report); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, web.Visible(b.String()))
+	return err
+}
+
+func formatReport(w io.Writer, form string, report reconcile.Report) error {
 	switch form {
 	case "markdown":
 		_, err := io.WriteString(w, report.Markdown())
@@ -184,7 +195,7 @@ func writeReport(w io.Writer, form string, report reconcile.Report) error {
 }
 
 func prediction(p review.Prediction) string {
-	text := fmt.Sprintf("%s:%d:%d: %s\n", p.Path, p.Line, p.Column, p.Outcome())
+	text := fmt.Sprintf("%s:%d:%d: %s\n", schema.ShownPath(p.Path), p.Line, p.Column, p.Outcome())
 	for _, line := range p.Details() {
 		text += "    " + line + "\n"
 	}

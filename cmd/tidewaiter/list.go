@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -83,33 +85,38 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// writeValue writes a value as indented JSON, or as the YAML that says the same.
+// writeValue writes a value as indented JSON, or as the YAML that says the same. Characters that a terminal might act upon are
+// escaped in both.
 func writeValue(w io.Writer, form string, value any) error {
-	if form == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(value)
-	}
-	text, err := json.Marshal(value)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
 		return err
 	}
-	var node yaml.Node // JSON is YAML; decoding it keeps the order of keys
-	if err := yaml.Unmarshal(text, &node); err != nil {
-		return err
+	if form == "yaml" {
+		var node yaml.Node // JSON is YAML; decoding it keeps the order of keys
+		if err := yaml.Unmarshal(text.Bytes(), &node); err != nil {
+			return err
+		}
+		blockStyle(&node)
+		text.Reset()
+		encoder := yaml.NewEncoder(&text)
+		encoder.SetIndent(2)
+		if err := errors.Join(encoder.Encode(&node), encoder.Close()); err != nil {
+			return err
+		}
 	}
-	blockStyle(&node)
-	encoder := yaml.NewEncoder(w)
-	encoder.SetIndent(2)
-	if err := encoder.Encode(&node); err != nil {
-		return err
-	}
-	return encoder.Close()
+	_, err := io.WriteString(w, web.Visible(text.String()))
+	return err
 }
 
 func blockStyle(n *yaml.Node) {
 	n.Style = 0
+	if n.Kind == yaml.ScalarNode && web.Visible(n.Value) != n.Value {
+		n.Style = yaml.DoubleQuotedStyle // the one that knows escapes
+	}
 	for _, child := range n.Content {
 		blockStyle(child)
 	}
