@@ -38,14 +38,21 @@ func BenchmarkCatalog(b *testing.B) {
 	}
 }
 
-func benchmarkCatalog(b *testing.B, size int) {
+// crowd is a catalog of many images, each with an image of its own in a registry, and somebody who merges.
+type crowd struct {
+	git    *gittest.Server
+	author *gittest.Author
+	write  func(i int, tag, mode string) // pushes an image and writes the spec that asks for it
+}
+
+func newCrowd(b *testing.B, size int) crowd {
 	git := gittest.NewServer(b)
 	git.Create(repoName)
 	registry, err := registrytest.Start(registrytest.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer registry.Close()
+	b.Cleanup(func() { registry.Close() })
 	push := func(name, tag string) {
 		if _, err := registry.Push(b.Context(), "acme/"+name, tag, registrytest.Image{Seed: name + tag}); err != nil {
 			b.Fatal(err)
@@ -62,6 +69,8 @@ metadata:
   name: %[1]s
 spec:
   summary: One of many images, with a summary as long as they are
+  category: team-%[6]d
+  labels: [linux, label-%[6]d]
   description: |
     %[4]s
   image:
@@ -71,7 +80,7 @@ spec:
   upgrade:
     mode: %[5]s
     notes: What tag %[3]s changed.
-`, name, registry.Host, tag, strings.Repeat("A description says what the image is for and how to use it. ", 10), mode))
+`, name, registry.Host, tag, strings.Repeat("A description says what the image is for and how to use it. ", 10), mode, i%20))
 	}
 	author.Write("catalog.yaml", fmt.Sprintf("apiVersion: tidewaiter/v1\nkind: Catalog\nmetadata:\n  name: acme\nspec:\n  registries:\n    - host: %q\n", registry.Host))
 	for i := range size {
@@ -79,7 +88,12 @@ spec:
 	}
 	author.Commit("all images")
 	author.Push()
+	return crowd{git, author, write}
+}
 
+func benchmarkCatalog(b *testing.B, size int) {
+	c := newCrowd(b, size)
+	git, author, write := c.git, c.author, c.write
 	for b.Loop() {
 		gittest.Git(b, git.Dir(repoName), "update-ref", "-d", "refs/heads/status")
 		start := time.Now()
