@@ -35,6 +35,9 @@ type Config struct {
 	// DryRun, if set, is told what would be written, and nothing is.
 	DryRun io.Writer
 
+	// MetricsPerImage is whether Metrics has gauges of each image, of the first thousand by name.
+	MetricsPerImage bool
+
 	Version string // of tidewaiter, for commits and metrics
 	Log     *slog.Logger
 	Now     func() time.Time

@@ -238,9 +238,13 @@ func (d *Daemon) Ready() bool {
 	return good != 0 && d.cfg.Now().Sub(time.Unix(0, good)) <= 3*d.cfg.Interval
 }
 
-// Metrics are the daemon's and its registry client's.
+// Metrics are the daemon's and its registry client's, and those of images where they are wanted.
 func (d *Daemon) Metrics() []prometheus.Collector {
-	return append(d.metrics.collectors(), d.registry.Metrics()...)
+	all := append(d.metrics.collectors(), d.registry.Metrics()...)
+	if d.cfg.MetricsPerImage {
+		all = append(all, imageMetrics{d.Store})
+	}
+	return all
 }
 
 // String is the repository's URL, without a password.

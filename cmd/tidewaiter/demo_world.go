@@ -115,7 +115,7 @@ func (w *world) startDaemon(ctx context.Context, log *slog.Logger) (err error) {
 		Registry: registry.Options{CredentialsDir: credentials},
 		Interval: demoInterval, Settle: 15 * time.Minute,
 		Author:  gitrepo.Person{Name: "tidewaiter", Email: "tidewaiter@localhost"},
-		Version: buildVersion(), Log: log, Now: time.Now,
+		Version: buildVersion(), Log: log, Now: time.Now, MetricsPerImage: true,
 	})
 	if err != nil {
 		return err

@@ -58,6 +58,7 @@ It exits with 1 where something is not as it must be, and says what to do.`,
 	f.StringVar(&registries.CredentialsDir, "credentials-dir", "", "directory with a credential in each sub-directory: username and password, or .dockerconfigjson")
 	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
 	output.add(cmd, "text", "json")
+	f.AddFlagSet(newRun().Flags()) // the flags that nothing of it depends on are taken all the same
 	return cmd
 }
 

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +16,8 @@ import (
 
 	"tidewaiter/reconcile"
 	"tidewaiter/reconcile/gitrepo"
+	"tidewaiter/reconcile/gitrepo/gittest"
+	"tidewaiter/reconcile/registry/registrytest"
 	"tidewaiter/reconcile/release"
 )
 
@@ -48,15 +50,52 @@ func TestReadmeTables(t *testing.T) {
 	}
 }
 
+// metricsTable has every metric of a daemon that released an image from a registry that tells its quota, which is all there are.
 func metricsTable(t *testing.T) string {
 	t.Helper()
-	daemon, err := reconcile.New(context.Background(), reconcile.Config{
-		Git: gitrepo.Options{URL: t.TempDir()}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	hub, err := registrytest.Start(registrytest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = hub.Close() })
+	if _, err := hub.Push(t.Context(), "acme/go", "1", registrytest.Image{Seed: "go"}); err != nil {
+		t.Fatal(err)
+	}
+	hub.Wrap(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("RateLimit-Remaining", "76;w=21600")
+			next.ServeHTTP(w, r)
+		})
+	})
+	git := gittest.NewServer(t)
+	git.Create(repoName)
+	author := gittest.NewAuthor(t, git.Repo(repoName))
+	author.Write("catalog.yaml", fmt.Sprintf(`apiVersion: tidewaiter/v1
+kind: Catalog
+metadata: {name: acme}
+spec: {registries: [{host: "%s"}]}
+`, hub.Host))
+	author.Write("images/go.yaml", fmt.Sprintf(`apiVersion: tidewaiter/v1
+kind: Image
+metadata: {name: go}
+spec:
+  summary: An image of the tests
+  image: {registry: "%s", repository: acme/go, tag: "1"}
+  upgrade: {mode: incompatible, notes: The first one.}
+`, hub.Host))
+	author.Commit("Add go")
+	author.Push()
+	daemon, err := reconcile.New(t.Context(), reconcile.Config{
+		Git: gitrepo.Options{URL: git.Repo(repoName), Dir: t.TempDir()}, Branch: "main", StatusBranch: "status",
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, MetricsPerImage: true,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = daemon.Close() })
+	if err := daemon.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(daemon.Metrics()...)
 	families, err := registry.Gather()
@@ -68,7 +107,29 @@ func metricsTable(t *testing.T) string {
 	for _, f := range families {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), labels(f), f.GetHelp())
 	}
+	for _, name := range described(daemon.Metrics()) {
+		if !strings.Contains(b.String(), "| `"+name+"` |") {
+			t.Errorf("there is no series of %s, so its type and labels are not known", name)
+		}
+	}
 	return b.String()
+}
+
+// described are the names of the metrics that collectors may have.
+func described(collectors []prometheus.Collector) (names []string) {
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		defer close(descs)
+		for _, c := range collectors {
+			c.Describe(descs)
+		}
+	}()
+	for desc := range descs {
+		_, rest, _ := strings.Cut(desc.String(), `fqName: "`)
+		name, _, _ := strings.Cut(rest, `"`)
+		names = append(names, name)
+	}
+	return names
 }
 
 func labels(f *dto.MetricFamily) string {

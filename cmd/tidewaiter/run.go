@@ -70,6 +70,7 @@ SIGTERM finishes the write in hand and stops. SIGHUP looks at once, also at ever
 	f.StringVar(&registries.CredentialsDir, "credentials-dir", "", "directory with a credential in each sub-directory: username and password, or .dockerconfigjson")
 	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
 	f.Float64Var(&registries.Rate, "registry-rate", 50, "requests a second to one registry with one credential at most; 0 for no bound")
+	f.BoolVar(&cfg.MetricsPerImage, "metrics-per-image", false, "also have metrics of each image, of the first 1,000 by name")
 	f.StringVar(&listen, "listen", ":8080", "address of the page, metrics and health checks")
 	f.StringVar(&hookSecret, "hook-secret-file", "", "file with the secret of /hooks/push and /hooks/recheck, read at every use; without it there are none")
 	f.BoolVar(&once, "once", false, "release what there is to release, then exit")

@@ -53,7 +53,7 @@ type door struct {
 	plain   bool     // the registry speaks http
 	proxy   func(*http.Request) (*url.URL, error)
 	timeout time.Duration
-	count   func(status int) // of each answer; 0 where there was none
+	count   func(status int, took time.Duration) // of each answer; 0 where there was none
 	quota   func(left float64)
 	quieted func(time.Duration)
 	breaker breaker
@@ -195,12 +195,13 @@ func (d *door) names(hostport string) bool {
 // follow sends a request and then whatever it is redirected to.
 func (d *door) follow(req *http.Request) (*http.Response, error) {
 	for range maxRedirects + 1 {
+		start := time.Now()
 		resp, err := d.transport.RoundTrip(req)
 		if err != nil {
-			d.count(0)
+			d.count(0, time.Since(start))
 			return nil, err
 		}
-		d.count(resp.StatusCode)
+		d.count(resp.StatusCode, time.Since(start))
 		d.heed(req.URL, resp.Header)
 		switch resp.StatusCode {
 		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:

@@ -143,7 +143,7 @@ func TestBelongs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := door{host: test.registry, realms: test.realms, timeout: time.Second, count: func(int) {}}
+		d := door{host: test.registry, realms: test.realms, timeout: time.Second, count: func(int, time.Duration) {}}
 		if got := d.belongs(u); got != test.want {
 			t.Errorf("%s belongs to %s: %t", test.realm, test.registry, got)
 		}

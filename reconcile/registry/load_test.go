@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/registry/registrytest"
@@ -177,6 +179,48 @@ func TestMetrics(t *testing.T) {
 	}
 	if problems, err := testutil.GatherAndLint(all); err != nil || len(problems) > 0 {
 		t.Error(problems, err)
+	}
+}
+
+// TestTheTimeOfEachRequestIsMeasured until its answer begins, for the registry that it went to.
+func TestTheTimeOfEachRequestIsMeasured(t *testing.T) {
+	const delay = 30 * time.Millisecond
+	r := start(t, registrytest.Options{})
+	put(t, r, "ci/app", "1", twoPlatforms.Build())
+	r.Wrap(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			time.Sleep(delay)
+			next.ServeHTTP(w, req)
+		})
+	})
+	client := registry.New(registry.Options{})
+	all := prometheus.NewRegistry()
+	all.MustRegister(client.Metrics()...)
+	began := time.Now()
+	if _, err := client.Pull(t.Context(), query(r.Host, "ci/app", "1")); err != nil {
+		t.Fatal(err)
+	}
+	took, requests := time.Since(began), len(r.Requests())
+	families, err := all.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(families, func(f *dto.MetricFamily) bool {
+		return f.GetName() == "tidewaiter_registry_request_duration_seconds"
+	})
+	for _, m := range families[i].GetMetric() {
+		host, h := m.GetLabel()[0].GetValue(), m.GetHistogram()
+		least, most := time.Duration(requests)*delay, time.Duration(requests)*took
+		if host != r.Host {
+			least, most = 0, 0
+		}
+		sum := time.Duration(h.GetSampleSum() * float64(time.Second))
+		if sum < least || sum > most || h.GetSampleCount() > 0 != (host == r.Host) {
+			t.Errorf("%s: %d requests took %s, want between %s and %s", host, h.GetSampleCount(), sum, least, most)
+		}
+		if host == r.Host && int(h.GetSampleCount()) != requests {
+			t.Errorf("%s: the time of %d requests was measured, %d came", host, h.GetSampleCount(), requests)
+		}
 	}
 }
 

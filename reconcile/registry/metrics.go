@@ -15,6 +15,7 @@ const others = "other"
 
 type metrics struct {
 	requests *prometheus.CounterVec
+	latency  *prometheus.HistogramVec
 	duration prometheus.Histogram
 	quota    *prometheus.GaugeVec
 	quieted  *prometheus.CounterVec
@@ -28,6 +29,11 @@ func newMetrics() *metrics {
 			Name: "tidewaiter_registry_requests_total",
 			Help: "Requests to registries and their token servers, by registry named in the policy (or other) and by answer.",
 		}, []string{"registry", "code"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tidewaiter_registry_request_duration_seconds",
+			Help:    "Time until a registry or its token server begins to answer a request, by registry named in the policy (or other).",
+			Buckets: []float64{0.025, 0.1, 0.25, 0.5, 1, 2.5, 10, 30},
+		}, []string{"registry"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tidewaiter_verification_duration_seconds",
 			Help:    "Time to find out whether an image can be pulled.",
@@ -51,7 +57,7 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.duration, m.quota, m.quieted, m.broken}
+	return []prometheus.Collector{m.requests, m.latency, m.duration, m.quota, m.quieted, m.broken}
 }
 
 // registry makes the counters of one registry exist, at zero.
@@ -62,11 +68,13 @@ func (m *metrics) registry(label string) {
 	for _, code := range codes {
 		m.requests.WithLabelValues(label, code)
 	}
+	m.latency.WithLabelValues(label)
 	m.quieted.WithLabelValues(label)
 	m.broken.WithLabelValues(label)
 }
 
-func (m *metrics) count(label string, status int) {
+// count takes in one request: the answer's status, 0 where there was none, and how long it took to come.
+func (m *metrics) count(label string, status int, took time.Duration) {
 	code := "error"
 	switch {
 	case status == 401:
@@ -81,6 +89,7 @@ func (m *metrics) count(label string, status int) {
 		code = string(rune('0'+status/100)) + "xx"
 	}
 	m.requests.WithLabelValues(label, code).Inc()
+	m.latency.WithLabelValues(label).Observe(took.Seconds())
 }
 
 // timer starts the clock of one verification and returns what stops it.

@@ -92,7 +92,7 @@ func (c *Client) connect(key remoteKey, realms []string) (*remote, error) {
 		label = key.host
 		c.metrics.registry(label)
 	}
-	d.count = func(status int) { c.metrics.count(label, status) }
+	d.count = func(status int, took time.Duration) { c.metrics.count(label, status, took) }
 	d.quieted = func(wait time.Duration) { c.metrics.quieted.WithLabelValues(label).Add(wait.Seconds()) }
 	d.quota = func(left float64) {
 		if key.listed {
