@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"tidewaiter/reconcile/release"
 	"tidewaiter/reconcile/web"
@@ -18,6 +19,9 @@ func seriesOfImages(t *testing.T, collectors ...prometheus.Collector) []string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(collectors...)
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

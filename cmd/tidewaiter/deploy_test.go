@@ -103,6 +103,30 @@ func compose(t *testing.T) deployment {
 			}
 		}
 	}
+	// Prometheus scrapes the daemon, and Grafana asks Prometheus and reads the dashboards.
+	for config, needs := range map[string][]string{
+		"prometheus.yaml": {"targets: [tidewaiter:8080]", "rule_files: [tidewaiter.rules.yaml]"},
+		"../grafana/provisioning/datasources/prometheus.yaml": {"url: http://prometheus:9090"},
+		"../grafana/provisioning/dashboards/tidewaiter.yaml":  {"path: /var/lib/grafana/dashboards/tidewaiter"},
+	} {
+		text, err := os.ReadFile(filepath.Join(deployDir, config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range needs {
+			if !strings.Contains(string(text), line+"\n") {
+				t.Errorf("%s does not say %s, as the compose file has it", config, line)
+			}
+		}
+	}
+	for service, volume := range map[string]string{
+		"prometheus": "../prometheus/tidewaiter.rules.yaml:/etc/prometheus/tidewaiter.rules.yaml:ro",
+		"grafana":    "../grafana:/var/lib/grafana/dashboards/tidewaiter:ro",
+	} {
+		if !slices.Contains(file.Services[service].Volumes, volume) {
+			t.Errorf("compose.yaml: %s lacks %s", service, volume)
+		}
+	}
 	service := file.Services["tidewaiter"]
 	if !service.ReadOnly {
 		t.Error("compose.yaml: the daemon's root can be written to")
