@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,9 +28,13 @@ type deployment struct {
 	port      int             // that the page is expected on
 }
 
-// TestDeployments: what people copy runs. Its arguments are those of tidewaiter run, each file that they name is mounted and
-// nothing else is, and nothing but /tmp can be written to.
+// TestDeployments: what people copy runs. Its arguments are those of tidewaiter run, and secrets are where the README has them. Each
+// file that they name is mounted and nothing else is, and nothing but /tmp can be written to.
 func TestDeployments(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, d := range map[string]deployment{"compose": compose(t), "kustomize": kustomize(t)} {
 		t.Run(name, func(t *testing.T) {
 			cmd, arguments, err := newRoot().Find(d.arguments)
@@ -47,13 +52,16 @@ func TestDeployments(t *testing.T) {
 			}
 			needed := map[string]bool{"/tmp": true}
 			for _, argument := range arguments {
-				_, file, _ := strings.Cut(argument, "=")
+				flag, file, _ := strings.Cut(argument, "=")
 				if !strings.HasPrefix(file, "/") {
 					continue
 				}
+				if !strings.Contains(string(readme), flag+" "+file) {
+					t.Errorf("the README starts the daemon without %s %s", flag, file)
+				}
 				mounted := false
 				for mount := range d.mounts {
-					if within(file, mount) || within(mount, file) {
+					if within(file, mount) {
 						mounted, needed[mount] = true, true
 					}
 				}
@@ -166,13 +174,19 @@ type pod struct {
 						Capabilities struct{ Drop []string }
 					}
 					VolumeMounts []struct {
-						Name, MountPath string
-						ReadOnly        bool
+						MountPath string
+						ReadOnly  bool
 					}
 				}
 				Volumes []struct {
-					Name   string
-					Secret struct{ SecretName string }
+					Projected struct {
+						Sources []struct {
+							Secret struct {
+								Name  string
+								Items []struct{ Key, Path string }
+							}
+						}
+					}
 				}
 			}
 		}
@@ -221,20 +235,32 @@ func kustomize(t *testing.T) deployment {
 			t.Errorf("a probe asks for %q, and is answered %d", probe.HTTPGet.Path, answer.Code)
 		}
 	}
-	// Each secret is made by the commands that are shown, in files of the names that are read.
+	// Each secret is made by the commands that are shown, and its keys become the files that are read.
 	howTo, err := os.ReadFile(filepath.Join(deployDir, "kustomize/example/kustomization.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, volume := range with.Volumes {
-		if !strings.Contains(string(howTo), "create secret generic "+volume.Secret.SecretName+" ") {
-			t.Errorf("nothing says how the secret %q is made", volume.Secret.SecretName)
+	var files []string
+	for _, source := range with.Volumes[0].Projected.Sources {
+		_, made, _ := strings.Cut(string(howTo), "create secret generic "+source.Secret.Name+" ")
+		made, _, _ = strings.Cut(made, "\n")
+		for _, item := range source.Secret.Items {
+			if !strings.Contains(made+" ", "--from-file="+item.Key+" ") && !strings.Contains(made, "--from-literal="+item.Key+"=") {
+				t.Errorf("nothing says how the key %s of the secret %s is made", item.Key, source.Secret.Name)
+			}
+			files = append(files, path.Join(added.VolumeMounts[0].MountPath, item.Path))
 		}
 	}
-	for _, argument := range d.arguments {
-		if file, ok := strings.CutPrefix(argument, "--git-password-file="); ok && !strings.Contains(string(howTo), "--from-file="+filepath.Base(file)) {
-			t.Errorf("no secret has a file %s", filepath.Base(file))
-		}
+	catalog, err := os.ReadFile("../../catalog-example/catalog.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"/run/secrets/git-token"}
+	for _, credential := range regexp.MustCompile(`credentials: (\S+)`).FindAllStringSubmatch(string(catalog), -1) {
+		want = append(want, "/run/secrets/registries/"+credential[1]+"/username", "/run/secrets/registries/"+credential[1]+"/password")
+	}
+	if !slices.Equal(files, want) {
+		t.Errorf("the secrets are the files %q, want %q", files, want)
 	}
 	// A Service called tidewaiter makes Kubernetes set variables like TIDEWAITER_PORT, which are refused as misspelled flags.
 	var stderr strings.Builder
