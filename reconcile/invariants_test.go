@@ -132,7 +132,7 @@ func (w *world) quiet(d *daemon) {
 	for range 3 {
 		d.pass()
 	}
-	want := slices.Repeat([]string{"GET /" + catalogRepo + "/info/refs?service=git-upload-pack"}, 3)
+	want := slices.Repeat([]string{"POST /" + catalogRepo + "/git-upload-pack"}, 3)
 	if got := w.git.Requests(); !slices.Equal(got, want) {
 		w.t.Errorf("three quiet passes ask Git:\n\t%s\nwant:\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}

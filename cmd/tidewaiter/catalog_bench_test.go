@@ -124,7 +124,7 @@ func benchmarkCatalog(b *testing.B, size int) {
 		awaits(b, time.Minute, func() bool { return passes() > 0 })
 		b.ReportMetric(time.Since(start).Seconds(), "restart-s")
 		var bytes int
-		git.Fail("/info/refs", gittest.Count(&bytes))
+		git.Fail("/git-upload-pack", gittest.Count(&bytes))
 		from, start := passes(), time.Now()
 		time.Sleep(3 * time.Second)
 		did := passes() - from

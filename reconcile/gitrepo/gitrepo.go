@@ -3,7 +3,8 @@
 // that nothing depends on.
 //
 // It promises that
-//   - listing refs is one request, and nothing else is asked where nothing moved;
+//   - listing refs is one request, after the first time, and nothing else is asked where nothing moved; of a server that speaks
+//     version 2 of Git's protocol only refs are sent that may be meant;
 //   - history is downloaded from the newest commit back to the one the caller knows, in growing steps, and no further;
 //   - a commit lands on exactly the parent it was made for, or not at all. What an error leaves in doubt is settled by asking
 //     the remote ref; where that fails too, the error says so and the next look at the refs tells;
@@ -12,7 +13,8 @@
 //     appears in an error;
 //   - a server that hangs is left when the context ends.
 //
-// It speaks version 0 of Git's protocol, which every server does, over https, ssh, and to the git program for local paths.
+// It speaks Git's protocol over https, ssh, and to the git program for local paths. Refs are listed in version 2 where the server
+// agrees (one of ssh must accept the variable GIT_PROTOCOL), and fetching and pushing is done in version 0, which every server speaks.
 //
 // It does not know what the files mean, who wrote a commit (names in commits are free text), or repositories with SHA-256
 // object names, which it refuses.
@@ -49,6 +51,7 @@ var (
 	ErrMoved       = errors.New("the branch has moved; read it again")
 	ErrRefused     = errors.New("the server refuses the push; let this user push to the branch, or choose another status branch")
 	ErrRewritten   = errors.New("history was rewritten: the known commit is not on the branch's first-parent chain")
+	ErrNoFork      = errors.New("it has no commit in common with the branch it is to be merged into, as far as was looked; rebase it on that branch")
 	ErrTooLarge    = errors.New("too large")
 )
 
@@ -67,6 +70,9 @@ type Options struct {
 	CAFile string
 	// Dir is where the disposable object cache lies; empty means the system's temporary directory.
 	Dir string
+	// MaxPack bounds what Fork downloads of a stranger: so many bytes in one answer, and 16 times as many when unpacked, where each
+	// object counts as 2 KiB more than it has. 0 is no bound. The branches that Chain reads have none.
+	MaxPack int64
 	// Observe, if set, hears about every operation that asks the server: list, fetch or push.
 	Observe func(operation string, err error, took time.Duration)
 }
@@ -78,12 +84,18 @@ type Repo struct {
 	name    string // the URL without a password
 	observe func(string, error, time.Duration)
 	store   *store
+	maxPack int64
 
 	mu sync.Mutex // held by whatever asks the server; guards the rest
-	// capabilities are what the server last said it can do; nil before the first advertisement.
+	// capabilities are what the server last said it can do in version 0; nil before it was asked.
 	capabilities *capability.List
+	// version2 is whether the server last listed its refs in version 2.
+	version2 bool
 	// tips are the newest commits seen of each ref. What they need is kept when the store is compacted.
 	tips map[string]Hash
+	// heads are the newest commits that Fork made readable of each ref; kept like tips, and nothing is said of them to the server
+	// but where the same ref is asked for, because there may be thousands.
+	heads map[string]Hash
 	// shallow are the commits in the store with a parent that is not.
 	shallow map[Hash]bool
 	// compacted is how many bytes the store had after it was last compacted.
@@ -106,7 +118,7 @@ func Open(o Options) (*Repo, error) {
 	}
 	return &Repo{
 		remote: remote, name: name, observe: observe, store: store,
-		tips: map[string]Hash{}, shallow: map[Hash]bool{},
+		maxPack: o.MaxPack, tips: map[string]Hash{}, heads: map[string]Hash{}, shallow: map[Hash]bool{},
 	}, nil
 }
 

@@ -42,11 +42,11 @@ func BranchRef(branch string) string {
 // compactAbove is how many bytes the object cache may grow between two compactions, beside what was kept.
 const compactAbove = 64 << 20
 
-// Refs asks for the tips of refs, which takes one request. A name is that of a branch, or a full one in which a "*" stands for
+// Refs asks for the tips of refs, which takes one request, and one more until it is known that the server speaks version 2. A name is that of a branch, or a full one in which a "*" stands for
 // any text: refs/pull/*/head. An empty repository has no refs, which is no error.
 //
 // It also is the moment when the object cache may shrink: then only the newest commit seen of each ref stays readable, until
-// Chain fetches others again.
+// Chain or Fork fetches others again.
 func (r *Repo) Refs(ctx context.Context, names ...string) (Refs, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,10 +54,11 @@ func (r *Repo) Refs(ctx context.Context, names ...string) (Refs, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name := range r.tips {
-		if _, exists := refs[name]; !exists && matches(names, name) {
-			delete(r.tips, name)
-		}
+	for _, kept := range []map[string]Hash{r.tips, r.heads} {
+		maps.DeleteFunc(kept, func(name string, _ Hash) bool {
+			_, exists := refs[name]
+			return !exists && matches(names, name)
+		})
 	}
 	if r.store.bytes() > 2*r.compacted+compactAbove {
 		if err := r.compact(); err != nil {
@@ -68,9 +69,14 @@ func (r *Repo) Refs(ctx context.Context, names ...string) (Refs, error) {
 }
 
 func (r *Repo) refs(ctx context.Context, names []string) (Refs, error) {
+	var prefixes []string
+	for _, name := range names {
+		prefix, _, _ := strings.Cut(BranchRef(name), "*")
+		prefixes = append(prefixes, prefix)
+	}
 	refs := Refs{}
 	err := r.ask(ctx, "list", func() error {
-		all, err := r.advertised(ctx)
+		all, err := r.listed(ctx, prefixes)
 		for name, hash := range all {
 			if matches(names, name) {
 				refs[name] = hash
@@ -92,7 +98,7 @@ func matches(names []string, ref string) bool {
 }
 
 func (r *Repo) compact() error {
-	tips := slices.Collect(maps.Values(r.tips))
+	tips := slices.AppendSeq(slices.Collect(maps.Values(r.tips)), maps.Values(r.heads))
 	if err := r.store.compact(tips); err != nil {
 		return err
 	}
@@ -118,7 +124,7 @@ func (r *Repo) Chain(ctx context.Context, branch string, tip, from Hash) ([]Comm
 		if !from.IsZero() {
 			depth = 2
 		}
-		if err := r.fetch(ctx, tip, depth); err != nil {
+		if err := r.fetch(ctx, fetchRequest{wants: []Hash{tip}, depth: depth}); err != nil {
 			return nil, err
 		}
 	}
@@ -144,13 +150,13 @@ func (r *Repo) Chain(ctx context.Context, branch string, tip, from Hash) ([]Comm
 		for depth <= len(chain) {
 			depth *= 4
 		}
-		if err := r.fetch(ctx, tip, depth); err != nil {
+		if err := r.fetch(ctx, fetchRequest{wants: []Hash{tip}, depth: depth}); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// CommitAt returns a commit that Chain made readable.
+// CommitAt returns a commit that Chain or Fork made readable.
 func (r *Repo) CommitAt(h Hash) (Commit, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,11 +206,11 @@ func (r *Repo) descends(commit, ancestor Hash) bool {
 	return false
 }
 
-// fetch downloads a commit and its ancestors to a depth, as far as they are missing.
-func (r *Repo) fetch(ctx context.Context, tip Hash, depth int) error {
-	haves := slices.Collect(maps.Values(r.tips))
+// fetch downloads commits and their ancestors to a depth, as far as they are missing.
+func (r *Repo) fetch(ctx context.Context, request fetchRequest) error {
+	haves := slices.AppendSeq(request.haves, maps.Values(r.tips))
 	slices.SortFunc(haves, func(a, b Hash) int { return bytes.Compare(a[:], b[:]) })
-	request := fetchRequest{want: tip, depth: depth, haves: slices.Compact(haves)}
+	request.haves = slices.Compact(haves)
 	for h := range r.shallow {
 		request.shallow = append(request.shallow, h)
 	}
@@ -220,8 +226,10 @@ func (r *Repo) fetch(ctx context.Context, tip Hash, depth int) error {
 		for _, h := range cut {
 			r.cut(h)
 		}
-		if !r.store.has(tip) {
-			return fmt.Errorf("%w: its answer lacks commit %s", ErrUnavailable, tip)
+		for _, tip := range request.wants {
+			if !r.store.has(tip) {
+				return fmt.Errorf("%w: its answer lacks commit %s", ErrUnavailable, tip)
+			}
 		}
 		return nil
 	})

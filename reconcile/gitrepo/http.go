@@ -81,8 +81,8 @@ func (r *httpRemote) close() { r.client.CloseIdleConnections() }
 
 const infoRefs = "/info/refs"
 
-func (r *httpRemote) advertise(ctx context.Context, program string) (io.ReadCloser, error) {
-	answer, err := r.do(ctx, http.MethodGet, infoRefs, "service="+program, program+"-advertisement", nil)
+func (r *httpRemote) advertise(ctx context.Context, program, version string) (io.ReadCloser, error) {
+	answer, err := r.do(ctx, http.MethodGet, infoRefs, "service="+program, version, program+"-advertisement", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -97,15 +97,15 @@ func (r *httpRemote) advertise(ctx context.Context, program string) (io.ReadClos
 	return answer.Body, nil
 }
 
-func (r *httpRemote) call(ctx context.Context, program string, request []byte) (io.ReadCloser, error) {
-	answer, err := r.do(ctx, http.MethodPost, "/"+program, "", program+"-result", request)
+func (r *httpRemote) call(ctx context.Context, program, version string, request []byte) (io.ReadCloser, error) {
+	answer, err := r.do(ctx, http.MethodPost, "/"+program, "", version, program+"-result", request)
 	if err != nil {
 		return nil, err
 	}
 	return answer.Body, nil
 }
 
-func (r *httpRemote) do(ctx context.Context, method, path, query, wanted string, body []byte) (*http.Response, error) {
+func (r *httpRemote) do(ctx context.Context, method, path, query, version, wanted string, body []byte) (*http.Response, error) {
 	r.mu.Lock()
 	u := *r.base
 	r.mu.Unlock()
@@ -119,6 +119,9 @@ func (r *httpRemote) do(ctx context.Context, method, path, query, wanted string,
 		return nil, err
 	}
 	request.Header.Set("User-Agent", "git/tidewaiter") // some servers talk Git only to a git/
+	if version != version0 {
+		request.Header.Set("Git-Protocol", version)
+	}
 	if method == http.MethodPost {
 		request.Header.Set("Content-Type", "application/x-"+strings.TrimPrefix(path, "/")+"-request")
 		request.Header.Set("Accept", "application/x-"+wanted)

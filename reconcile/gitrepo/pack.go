@@ -2,28 +2,38 @@ package gitrepo
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
 
 // unpack puts the objects of a pack into the store, all of them or, where it fails, none. The pack may be thin: deltas may
-// be against objects that the store has. Objects over maxObject are left out, and so are deltas against those.
+// be against objects that the store has. Objects over maxObject are left out, and so are deltas against those. The error is
+// ErrTooLarge where all objects together have more bytes than the limit; a small pack can hold very large ones, and very many.
 //
 // It reads in one pass, because a server that was told ofs-delta writes the base before the delta.
-func (s *store) unpack(pack io.Reader) (err error) {
-	var added []Hash
+func (s *store) unpack(pack io.Reader, limit int64) (err error) {
+	end := s.bytes()
 	defer func() {
 		if err != nil {
-			s.forget(added)
+			s.rewind(end)
 		}
 	}()
+	left := limit
+	take := func(size int64) error {
+		if left -= size; left < 0 {
+			return fmt.Errorf("%w: more than %d bytes when unpacked", ErrTooLarge, limit)
+		}
+		return nil
+	}
 	scanner := packfile.NewScanner(pack)
 	_, count, err := scanner.Header()
 	if err != nil {
@@ -35,6 +45,9 @@ func (s *store) unpack(pack io.Reader) (err error) {
 		header, err := scanner.NextObjectHeader()
 		if err != nil {
 			return broken(err)
+		}
+		if err := cmp.Or(take(perObject), take(header.Length)); err != nil {
+			return err
 		}
 		data.Reset()
 		var sink io.Writer = &data
@@ -62,13 +75,13 @@ func (s *store) unpack(pack io.Reader) (err error) {
 			if err != nil {
 				return broken(err)
 			}
+			if err := take(int64(len(content))); err != nil {
+				return err
+			}
 		}
-		h, isNew, err := s.put(kind, content)
+		h, err := s.put(kind, content)
 		if err != nil {
 			return err
-		}
-		if isNew {
-			added = append(added, h)
 		}
 		at[header.Offset] = h
 	}
@@ -76,6 +89,18 @@ func (s *store) unpack(pack io.Reader) (err error) {
 		return broken(err)
 	}
 	return nil
+}
+
+// perObject is what an object counts at least when unpacked, in bytes: some hundred of them are kept in memory for it, and as many
+// while unpacking.
+const perObject = 2 << 10
+
+// unpackedBound is how many bytes a pack may have when unpacked that may have so many itself. 0 is no bound.
+func unpackedBound(limit int64) int64 {
+	if limit == 0 || limit > math.MaxInt64/16 {
+		return math.MaxInt64
+	}
+	return 16 * limit
 }
 
 func broken(err error) error {

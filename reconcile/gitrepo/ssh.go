@@ -34,7 +34,7 @@ func keyscan(host, port string) string {
 	return fmt.Sprintf("ssh-keyscan -p %s %s, and compare the key with what the server's administrator says", port, host)
 }
 
-func (d sshDialer) dial(ctx context.Context, program string) (*conn, error) {
+func (d sshDialer) dial(ctx context.Context, program, version string) (*conn, error) {
 	config, err := d.config()
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (d sshDialer) dial(ctx context.Context, program string) (*conn, error) {
 		return nil, d.judge(ctx, err)
 	}
 	client := ssh.NewClient(c, channels, requests)
-	conn, err := d.start(client, program)
+	conn, err := d.start(client, program, version)
 	if err != nil {
 		client.Close()
 		return nil, unavailable(ctx, err)
@@ -98,7 +98,7 @@ func (d sshDialer) judge(ctx context.Context, err error) error {
 	return unavailable(ctx, err)
 }
 
-func (d sshDialer) start(client *ssh.Client, program string) (*conn, error) {
+func (d sshDialer) start(client *ssh.Client, program, version string) (*conn, error) {
 	session, err := client.NewSession()
 	if err != nil {
 		return nil, err
@@ -110,6 +110,9 @@ func (d sshDialer) start(client *ssh.Client, program string) (*conn, error) {
 	}
 	if c.out, err = session.StdoutPipe(); err != nil {
 		return nil, err
+	}
+	if version != version0 {
+		_ = session.Setenv("GIT_PROTOCOL", version) // where the server does not accept it, its answer is in version 0
 	}
 	if err := session.Start(program + " " + quote(d.path)); err != nil {
 		return nil, err

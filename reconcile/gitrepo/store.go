@@ -91,27 +91,24 @@ func (s *store) bytes() int64 {
 	return s.end
 }
 
-// put keeps an object, and says under which name and whether it is new.
-func (s *store) put(kind plumbing.ObjectType, content []byte) (h Hash, added bool, err error) {
-	h = plumbing.ComputeHash(kind, content)
+// put keeps an object, and says under which name.
+func (s *store) put(kind plumbing.ObjectType, content []byte) (Hash, error) {
+	h := plumbing.ComputeHash(kind, content)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.index[h]; ok {
-		return h, false, nil
+		return h, nil
 	}
 	s.deflated.Reset()
 	s.deflater.Reset(&s.deflated)
 	if _, err := s.deflater.Write(content); err != nil {
-		return h, false, err
+		return h, err
 	}
 	if err := s.deflater.Close(); err != nil {
-		return h, false, err
+		return h, err
 	}
 	at := location{s.end, int32(s.deflated.Len()), int32(len(content)), kind}
-	if err := s.append(h, at, s.deflated.Bytes()); err != nil {
-		return h, false, err
-	}
-	return h, true, nil
+	return h, s.append(h, at, s.deflated.Bytes())
 }
 
 func (s *store) append(h Hash, at location, packed []byte) error {
@@ -123,13 +120,18 @@ func (s *store) append(h Hash, at location, packed []byte) error {
 	return nil
 }
 
-// forget takes objects out of the index. Their bytes stay until the store is compacted.
-func (s *store) forget(hashes []Hash) {
+// rewind forgets all that was put since the store had so many bytes, and gives the room back.
+func (s *store) rewind(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range hashes {
-		delete(s.index, h)
+	kept := map[Hash]location{} // another map: one does not shrink
+	for h, at := range s.index {
+		if at.offset < bytes {
+			kept[h] = at
+		}
 	}
+	s.index, s.end = kept, bytes
+	_ = s.file.Truncate(bytes) // what stays there is written over
 }
 
 // get returns an object of any kind. The error is errNoObject for one that is not there.

@@ -20,9 +20,9 @@ type stream struct {
 	dialer dialer
 }
 
-// A dialer starts a program at a repository.
+// A dialer starts a program at a repository, and tells it which version of the protocol is wanted if it can.
 type dialer interface {
-	dial(ctx context.Context, program string) (*conn, error)
+	dial(ctx context.Context, program, version string) (*conn, error)
 }
 
 // A conn is a running program. What it prints besides is kept to explain why it ended.
@@ -33,16 +33,21 @@ type conn struct {
 	stop   func() error // ends the program and waits for it
 }
 
-func (s stream) advertise(ctx context.Context, program string) (io.ReadCloser, error) {
-	return s.open(ctx, program)
+func (s stream) advertise(ctx context.Context, program, version string) (io.ReadCloser, error) {
+	return s.open(ctx, program, version)
 }
 
-func (s stream) call(ctx context.Context, program string, request []byte) (io.ReadCloser, error) {
-	t, err := s.open(ctx, program)
+func (s stream) call(ctx context.Context, program, version string, request []byte) (io.ReadCloser, error) {
+	t, err := s.open(ctx, program, version)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := decodeAdvertisement(t); err != nil {
+	if version == version2 {
+		err = decodeVersion2(io.LimitReader(t, maxAdvertisement))
+	} else {
+		_, err = decodeAdvertisement(t)
+	}
+	if err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -59,8 +64,8 @@ func (s stream) call(ctx context.Context, program string, request []byte) (io.Re
 
 func (s stream) close() {}
 
-func (s stream) open(ctx context.Context, program string) (*talk, error) {
-	c, err := s.dialer.dial(ctx, program)
+func (s stream) open(ctx context.Context, program, version string) (*talk, error) {
+	c, err := s.dialer.dial(ctx, program, version)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +138,7 @@ type local struct {
 	path string
 }
 
-func (l local) dial(ctx context.Context, program string) (*conn, error) {
+func (l local) dial(ctx context.Context, program, version string) (*conn, error) {
 	if _, err := os.Stat(l.path); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
@@ -145,7 +150,7 @@ func (l local) dial(ctx context.Context, program string) (*conn, error) {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "LC_ALL=C")
+	cmd.Env = append(cmd.Env, "LC_ALL=C", "GIT_PROTOCOL="+version)
 	c := &conn{stderr: &tail{}}
 	cmd.Stderr = c.stderr
 	var err error

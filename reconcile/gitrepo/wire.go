@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 )
@@ -23,12 +23,19 @@ const (
 	receivePack = "git-receive-pack"
 )
 
+// The versions of the protocol, as a program is told which one is wanted: in the header Git-Protocol or in GIT_PROTOCOL.
+// In version 1 there is nothing of use.
+const (
+	version0 = ""
+	version2 = "version=2"
+)
+
 // A remote is a way to the two programs at a repository. What it returns ends with the context.
 type remote interface {
-	// advertise returns what the program says first: the refs, and what it can do.
-	advertise(ctx context.Context, program string) (io.ReadCloser, error)
+	// advertise returns what the program says first: the refs, and what it can do. It may answer in version 0 always.
+	advertise(ctx context.Context, program, version string) (io.ReadCloser, error)
 	// call sends one request and returns what the program says to it.
-	call(ctx context.Context, program string, request []byte) (io.ReadCloser, error)
+	call(ctx context.Context, program, version string, request []byte) (io.ReadCloser, error)
 	// close ends what is kept open between calls.
 	close()
 }
@@ -36,48 +43,13 @@ type remote interface {
 // agent names this program to servers.
 const agent = "agent=tidewaiter"
 
-// maxAdvertisement bounds what a server may say of its refs, in bytes: some 500,000 of them.
-const maxAdvertisement = 32 << 20
-
-// advertised lists all refs of the repository and notes what the server can do.
-func (r *Repo) advertised(ctx context.Context) (Refs, error) {
-	answer, err := r.remote.advertise(ctx, uploadPack)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Close()
-	adv, err := decodeAdvertisement(answer)
-	if err != nil {
-		return nil, err
-	}
-	if format := adv.Capabilities.Get("object-format"); len(format) > 0 && format[0] != "sha1" {
-		return nil, fmt.Errorf("the repository names its objects with %s; only sha1 is known", printable(format[0]))
-	}
-	r.capabilities = adv.Capabilities
-	return adv.References, nil
-}
-
-func decodeAdvertisement(answer io.Reader) (*packp.AdvRefs, error) {
-	adv := packp.NewAdvRefs()
-	err := adv.Decode(io.LimitReader(answer, maxAdvertisement))
-	var said *pktline.ErrorLine
-	switch {
-	case errors.Is(err, packp.ErrEmptyAdvRefs):
-		return adv, nil
-	case errors.As(err, &said):
-		return nil, complaint(said.Text)
-	case err != nil:
-		return nil, fmt.Errorf("%w: reading its refs: %w", ErrUnavailable, err)
-	}
-	return adv, nil
-}
-
-// A fetchRequest asks for a commit and its ancestors to a depth; the commit itself is depth 1. Haves are commits that are here
-// with all they need, except for the parents of the shallow ones.
+// A fetchRequest asks for commits and their ancestors to a depth; the commits themselves are depth 1. Haves are commits that are
+// here with all they need, except for the parents of the shallow ones. The answer may have so many bytes, any number for 0.
 type fetchRequest struct {
-	want           Hash
+	wants          []Hash
 	depth          int
 	haves, shallow []Hash
+	limit          int64
 }
 
 // download asks for a pack, unpacks it into the store, and returns the commits whose parents the server left out.
@@ -94,7 +66,11 @@ func (r *Repo) download(ctx context.Context, request fetchRequest) (cut []Hash, 
 	}
 	var body bytes.Buffer
 	lines := pktline.NewEncoder(&body)
-	lines.Encodef("want %s shallow ofs-delta thin-pack side-band-64k no-progress %s\n", request.want, agent)
+	features := " shallow ofs-delta thin-pack side-band-64k no-progress " + agent // said once
+	for _, h := range request.wants {
+		lines.Encodef("want %s%s\n", h, features)
+		features = ""
+	}
 	for _, h := range request.shallow {
 		lines.Encodef("shallow %s\n", h)
 	}
@@ -107,12 +83,26 @@ func (r *Repo) download(ctx context.Context, request fetchRequest) (cut []Hash, 
 		return nil, err
 	}
 
-	answer, err := r.remote.call(ctx, uploadPack, body.Bytes())
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	answer, err := r.remote.call(ctx, uploadPack, version0, body.Bytes())
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Close()
-	in := bufio.NewReaderSize(answer, 64<<10)
+	all := &bounded{answer, request.limit}
+	if request.limit == 0 {
+		all.left = math.MaxInt64
+	}
+	defer func() {
+		if err != nil {
+			giveUp() // or a program that has more to say would be waited for
+		}
+		answer.Close()
+		if all.left < 0 {
+			err = fmt.Errorf("%w: more than %d bytes to download", ErrTooLarge, request.limit)
+		}
+	}()
+	in := bufio.NewReaderSize(all, 64<<10)
 	scanner := pktline.NewScanner(in)
 	for scanner.Scan() && len(scanner.Bytes()) > 0 {
 		if hash, is := strings.CutPrefix(strings.TrimSpace(string(scanner.Bytes())), "shallow "); is {
@@ -136,13 +126,27 @@ func (r *Repo) download(ctx context.Context, request fetchRequest) (cut []Hash, 
 	var remarks bytes.Buffer
 	pack := sideband.NewDemuxer(sideband.Sideband64k, in)
 	pack.Progress = &remarks
-	if err := r.store.unpack(pack); err != nil {
+	if err := r.store.unpack(pack, unpackedBound(request.limit)); err != nil {
 		if remark := printable(remarks.String()); remark != "" {
 			return nil, fmt.Errorf("%w; it says: %s", err, remark)
 		}
 		return nil, err
 	}
 	return cut, nil
+}
+
+// bounded ends a reader with an error once it gave more than was left to it, which then is negative.
+type bounded struct {
+	io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, ErrTooLarge
+	}
+	return n, err
 }
 
 // wireError names an error that ended an answer early.
@@ -184,7 +188,7 @@ func (r *Repo) upload(ctx context.Context, ref string, from, to Hash, objects []
 	if err := encodePack(&body, objects); err != nil {
 		return err
 	}
-	answer, err := r.remote.call(ctx, receivePack, body.Bytes())
+	answer, err := r.remote.call(ctx, receivePack, version0, body.Bytes())
 	if err != nil {
 		return err
 	}

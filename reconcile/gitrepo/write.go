@@ -39,7 +39,7 @@ func (r *Repo) Commit(ctx context.Context, change Change) (Hash, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !change.Parent.IsZero() && !r.store.has(change.Parent) {
-		if err := r.fetch(ctx, change.Parent, 1); err != nil {
+		if err := r.fetch(ctx, fetchRequest{wants: []Hash{change.Parent}, depth: 1}); err != nil {
 			return Hash{}, err
 		}
 	}
@@ -53,7 +53,7 @@ func (r *Repo) Commit(ctx context.Context, change Change) (Hash, error) {
 		return Hash{}, err
 	}
 	for _, o := range b.made {
-		if _, _, err := r.store.put(o.kind, o.content); err != nil {
+		if _, err := r.store.put(o.kind, o.content); err != nil {
 			return h, err
 		}
 	}
@@ -67,7 +67,7 @@ func (r *Repo) MayPush(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ask(ctx, "list", func() error {
-		answer, err := r.remote.advertise(ctx, receivePack)
+		answer, err := r.remote.advertise(ctx, receivePack, version0)
 		if err != nil {
 			return err
 		}
