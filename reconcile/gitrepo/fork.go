@@ -20,8 +20,8 @@ const maxCommitSize = 256 << 10
 //
 // It returns the best common ancestor of both, and the commits that head has and base does not, merges included and parents before
 // children. Those of a head that base contains are none, and the fork is the head. No history is looked at further back than most
-// commits, of which a head may have that many of its own: it is fetched in growing steps, that of the base too where it is too
-// short, and only as far as it is missing.
+// commits, of which a head may have that many of its own. What is missing is fetched in growing steps: of the base first, so that
+// what comes with the head is its own, and counts as such.
 //
 // The error is ErrNoFork where no such commit is found, ErrTooLarge for a head over the bounds of Options.MaxPack, and ErrMoved when
 // the server no longer has the head or, where its history was needed, the base. Whatever the error, nothing of the head is kept.
@@ -29,14 +29,17 @@ func (r *Repo) Fork(ctx context.Context, ref string, head, base Hash, most int) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	end, shallow := r.store.bytes(), maps.Clone(r.shallow)
+	forget := func() {
+		r.store.rewind(end)
+		r.shallow = maps.Clone(shallow)
+	}
 	defer func() {
 		if err == nil {
 			r.heads[ref] = head
 			return
 		}
 		delete(r.heads, ref)
-		r.shallow = shallow
-		r.store.rewind(end)
+		forget()
 	}()
 	last := most + 1 // the fork itself
 	for depth, asked := firstDepth, 0; ; depth *= 4 {
@@ -56,20 +59,23 @@ func (r *Repo) Fork(ctx context.Context, ref string, head, base Hash, most int) 
 			depth *= 4
 		}
 		asked = min(depth, last)
-		request := fetchRequest{depth: asked, limit: r.maxPack}
-		if own.gap < asked {
-			request.wants = append(request.wants, head)
-		}
 		if theirs.gap < asked {
-			request.wants = append(request.wants, base)
-		}
-		for _, h := range []Hash{head, r.heads[ref]} {
-			if r.store.has(h) {
-				request.haves = append(request.haves, h)
+			forget() // or what is kept of the base would lie behind it
+			if err := r.fetch(ctx, fetchRequest{want: base, depth: asked}); err != nil {
+				return Hash{}, nil, err
 			}
+			end, shallow = r.store.bytes(), maps.Clone(r.shallow)
 		}
-		if err := r.fetch(ctx, request); err != nil {
-			return Hash{}, nil, err
+		if own.gap < asked || !r.store.has(head) {
+			request := fetchRequest{want: head, depth: asked, limit: r.maxPack}
+			for _, h := range []Hash{head, r.heads[ref]} {
+				if r.store.has(h) {
+					request.haves = append(request.haves, h)
+				}
+			}
+			if err := r.fetch(ctx, request); err != nil {
+				return Hash{}, nil, err
+			}
 		}
 	}
 }

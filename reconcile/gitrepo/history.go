@@ -124,7 +124,7 @@ func (r *Repo) Chain(ctx context.Context, branch string, tip, from Hash) ([]Comm
 		if !from.IsZero() {
 			depth = 2
 		}
-		if err := r.fetch(ctx, fetchRequest{wants: []Hash{tip}, depth: depth}); err != nil {
+		if err := r.fetch(ctx, fetchRequest{want: tip, depth: depth}); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +150,7 @@ func (r *Repo) Chain(ctx context.Context, branch string, tip, from Hash) ([]Comm
 		for depth <= len(chain) {
 			depth *= 4
 		}
-		if err := r.fetch(ctx, fetchRequest{wants: []Hash{tip}, depth: depth}); err != nil {
+		if err := r.fetch(ctx, fetchRequest{want: tip, depth: depth}); err != nil {
 			return nil, err
 		}
 	}
@@ -206,7 +206,7 @@ func (r *Repo) descends(commit, ancestor Hash) bool {
 	return false
 }
 
-// fetch downloads commits and their ancestors to a depth, as far as they are missing.
+// fetch downloads a commit and its ancestors to a depth, as far as they are missing.
 func (r *Repo) fetch(ctx context.Context, request fetchRequest) error {
 	haves := slices.AppendSeq(request.haves, maps.Values(r.tips))
 	slices.SortFunc(haves, func(a, b Hash) int { return bytes.Compare(a[:], b[:]) })
@@ -226,10 +226,8 @@ func (r *Repo) fetch(ctx context.Context, request fetchRequest) error {
 		for _, h := range cut {
 			r.cut(h)
 		}
-		for _, tip := range request.wants {
-			if !r.store.has(tip) {
-				return fmt.Errorf("%w: its answer lacks commit %s", ErrUnavailable, tip)
-			}
+		if !r.store.has(request.want) {
+			return fmt.Errorf("%w: its answer lacks commit %s", ErrUnavailable, request.want)
 		}
 		return nil
 	})

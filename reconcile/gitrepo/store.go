@@ -124,6 +124,9 @@ func (s *store) append(h Hash, at location, packed []byte) error {
 func (s *store) rewind(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.end == bytes {
+		return
+	}
 	kept := map[Hash]location{} // another map: one does not shrink
 	for h, at := range s.index {
 		if at.offset < bytes {

@@ -43,10 +43,10 @@ type remote interface {
 // agent names this program to servers.
 const agent = "agent=tidewaiter"
 
-// A fetchRequest asks for commits and their ancestors to a depth; the commits themselves are depth 1. Haves are commits that are
-// here with all they need, except for the parents of the shallow ones. The answer may have so many bytes, any number for 0.
+// A fetchRequest asks for a commit and its ancestors to a depth; the commit itself is depth 1. Haves are commits that are here
+// with all they need, except for the parents of the shallow ones. The answer may have limit bytes, any number where that is 0.
 type fetchRequest struct {
-	wants          []Hash
+	want           Hash
 	depth          int
 	haves, shallow []Hash
 	limit          int64
@@ -66,11 +66,7 @@ func (r *Repo) download(ctx context.Context, request fetchRequest) (cut []Hash, 
 	}
 	var body bytes.Buffer
 	lines := pktline.NewEncoder(&body)
-	features := " shallow ofs-delta thin-pack side-band-64k no-progress " + agent // said once
-	for _, h := range request.wants {
-		lines.Encodef("want %s%s\n", h, features)
-		features = ""
-	}
+	lines.Encodef("want %s shallow ofs-delta thin-pack side-band-64k no-progress %s\n", request.want, agent)
 	for _, h := range request.shallow {
 		lines.Encodef("shallow %s\n", h)
 	}

@@ -39,7 +39,7 @@ func (r *Repo) Commit(ctx context.Context, change Change) (Hash, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !change.Parent.IsZero() && !r.store.has(change.Parent) {
-		if err := r.fetch(ctx, fetchRequest{wants: []Hash{change.Parent}, depth: 1}); err != nil {
+		if err := r.fetch(ctx, fetchRequest{want: change.Parent, depth: 1}); err != nil {
 			return Hash{}, err
 		}
 	}
