@@ -124,7 +124,7 @@ func (s *Server) Requests() []string {
 }
 
 // Fail makes every request whose path and query contain where meet the fault, until Heal. The places are "/info/refs",
-// "POST"-ed "/git-upload-pack" for fetches and "/git-receive-pack" for pushes.
+// "POST"-ed "/git-upload-pack" for fetches and for refs in version 2, and "/git-receive-pack" for pushes.
 func (s *Server) Fail(where string, fault Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -266,6 +266,14 @@ type counter struct {
 func (c *counter) Write(p []byte) (int, error) {
 	*c.bytes += len(p)
 	return c.ResponseWriter.Write(p)
+}
+
+// Without lets requests through as if they did not have a header.
+func Without(header string) Fault {
+	return func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+		r.Header.Del(header)
+		server.ServeHTTP(w, r)
+	}
 }
 
 // Before does something and then lets the request through.

@@ -30,8 +30,8 @@ type SSH struct {
 	KnownHosts string // a file with one of the server's two host keys
 }
 
-// StartSSH starts the server. Where there is no sshd the test is skipped, or fails if TIDEWAITER_TEST_REQUIRE is set.
-func StartSSH(t testing.TB) *SSH {
+// StartSSH starts the server, with more lines of sshd_config where they are given. Where there is no sshd the test is skipped, or fails if TIDEWAITER_TEST_REQUIRE is set.
+func StartSSH(t testing.TB, lines ...string) *SSH {
 	t.Helper()
 	sshd, err := exec.LookPath("sshd")
 	if err != nil {
@@ -79,7 +79,8 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
-`, dir))
+%[2]s
+`, dir, strings.Join(lines, "\n")))
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
