@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/cgi"
 	"os"
@@ -49,7 +50,7 @@ func Handler(root string, allow func(user, password string, push bool) bool) (ht
 		if user == "" {
 			user = "anonymous" // http-backend takes no push from nobody
 		}
-		(&cgi.Handler{Path: backend, Stderr: io.Discard, Env: []string{ // what it prints the client is told too
+		(&cgi.Handler{Path: backend, Stderr: io.Discard, Logger: quiet, Env: []string{ // what it prints the client is told too
 			"GIT_PROJECT_ROOT=" + root,
 			"GIT_HTTP_EXPORT_ALL=1",
 			"GIT_PROTOCOL=" + r.Header.Get("Git-Protocol"),
@@ -60,6 +61,9 @@ func Handler(root string, allow func(user, password string, push bool) bool) (ht
 		}}).ServeHTTP(w, r)
 	}), nil
 }
+
+// quiet is for clients that give up.
+var quiet = log.New(io.Discard, "", 0)
 
 // spool replaces the body of a request whose length is not known by one in a file that has no name any more.
 func spool(r *http.Request) (*os.File, error) {
