@@ -11,7 +11,7 @@ import (
 	"tidewaiter/schema"
 )
 
-// Change is what a checkout changes against the base that it would be merged into. Its specs are a stranger's until they are
+// Change is what a catalog changes against the base that it would be merged into. Its specs are a stranger's until they are
 // merged: the base's policy judges them, only registries that it lists are contacted, and no credential is used unless it says so.
 type Change struct {
 	// Problems are those of the change as a whole; Warnings are for its author and reviewers.
@@ -22,21 +22,24 @@ type Change struct {
 	deleted map[string]string // names of images whose specs are gone, and where these were
 }
 
-// maxCommits bounds how much of a change's history is looked at.
-const maxCommits = 200
+// MaxCommits bounds how much of a change's history is looked at.
+const MaxCommits = 200
 
-// ReadChange compares a checkout, of which the report is, with the commit where it leaves a base; the policy is that of the base's
-// tip. The error is that the clone cannot be read, or lacks the history for it.
-func ReadChange(checkout *gitrepo.Checkout, base string, report Report) (*Change, error) {
-	tip, fork, err := checkout.Fork(base)
-	if err != nil {
-		return nil, err
-	}
+// Trees reads the files of commits: a *gitrepo.Repo does for the daemon, a *gitrepo.Checkout in somebody's clone.
+type Trees interface {
+	Files(commit gitrepo.Hash, prefix string) ([]gitrepo.Entry, error)
+	Lookup(commit gitrepo.Hash, path string) (gitrepo.Entry, bool, error)
+	Blob(hash gitrepo.Hash, limit int64) ([]byte, error)
+}
+
+// ReadChange compares a catalog, of which the report is, with the commit where it leaves a base; the policy is that of the base's tip.
+// The commits are those in between, the oldest first. The error is that what they hold cannot be read.
+func ReadChange(trees Trees, tip, fork gitrepo.Hash, commits []gitrepo.Commit, report Report) (*Change, error) {
 	c := &Change{touched: map[string]bool{}, deleted: map[string]string{}}
-	if err := c.readPolicy(checkout, tip); err != nil {
+	if err := c.readPolicy(trees, tip); err != nil {
 		return nil, err
 	}
-	before, err := checkout.Files(fork, specDir)
+	before, err := regular(trees, fork, specDir)
 	if err != nil {
 		return nil, err
 	}
@@ -45,18 +48,18 @@ func ReadChange(checkout *gitrepo.Checkout, base string, report Report) (*Change
 			c.touched[path] = true
 		}
 	}
-	if err := c.findDeleted(checkout, before, report); err != nil {
+	if err := c.findDeleted(trees, before, report); err != nil {
 		return nil, err
 	}
-	policy, err := checkout.Files(fork, catalogFile)
+	policy, err := policyAt(trees, fork)
 	if err != nil {
 		return nil, err
 	}
-	if policy[catalogFile] != report.files[catalogFile] && len(c.touched)+len(c.deleted) > 0 {
+	if policy != report.files[catalogFile] && len(c.touched)+len(c.deleted) > 0 {
 		c.Problems = append(c.Problems, schema.Problem{Path: catalogFile, Line: 1, Column: 1,
 			Message: "the policy is changed together with specs", Hint: "it decides what is trusted, so change it in a pull request of its own"})
 	}
-	statuses, err := checkout.Files(fork, "status")
+	statuses, err := regular(trees, fork, "status")
 	if err != nil {
 		return nil, err
 	}
@@ -64,15 +67,38 @@ func ReadChange(checkout *gitrepo.Checkout, base string, report Report) (*Change
 		c.Problems = append(c.Problems, schema.Problem{Path: "status", Line: 1, Column: 1,
 			Message: "files under status/ are changed", Hint: "the daemon writes them; leave them out of the change"})
 	}
-	return c, c.findSplit(checkout, fork)
+	return c, c.findSplit(trees, commits)
 }
 
-func (c *Change) readPolicy(checkout *gitrepo.Checkout, tip gitrepo.Hash) error {
-	files, err := checkout.Files(tip, catalogFile)
-	if err != nil || files[catalogFile].IsZero() {
+// regular are the regular files below a directory in a commit, by path.
+func regular(trees Trees, commit gitrepo.Hash, dir string) (map[string]gitrepo.Hash, error) {
+	entries, err := trees.Files(commit, dir)
+	files := map[string]gitrepo.Hash{}
+	for _, e := range entries {
+		if isRegular(e) {
+			files[e.Path] = e.Hash
+		}
+	}
+	return files, err
+}
+
+func isRegular(e gitrepo.Entry) bool { return e.Kind == gitrepo.File || e.Kind == gitrepo.Executable }
+
+// policyAt is the policy's file in a commit; zero where there is none.
+func policyAt(trees Trees, commit gitrepo.Hash) (gitrepo.Hash, error) {
+	entry, _, err := trees.Lookup(commit, catalogFile)
+	if err != nil || !isRegular(entry) {
+		return gitrepo.Hash{}, err
+	}
+	return entry.Hash, nil
+}
+
+func (c *Change) readPolicy(trees Trees, tip gitrepo.Hash) error {
+	hash, err := policyAt(trees, tip)
+	if err != nil || hash.IsZero() {
 		return err
 	}
-	data, err := checkout.Blob(files[catalogFile], schema.MaxFileSize)
+	data, err := trees.Blob(hash, schema.MaxFileSize)
 	if err != nil {
 		return err
 	}
@@ -85,7 +111,7 @@ func (c *Change) readPolicy(checkout *gitrepo.Checkout, tip gitrepo.Hash) error 
 }
 
 // findDeleted finds the images whose file is gone, or another's now, and that no other file stands for.
-func (c *Change) findDeleted(checkout *gitrepo.Checkout, before map[string]gitrepo.Hash, report Report) error {
+func (c *Change) findDeleted(trees Trees, before map[string]gitrepo.Hash, report Report) error {
 	claimed := map[string]bool{}
 	for _, name := range report.names {
 		claimed[name] = true
@@ -94,7 +120,7 @@ func (c *Change) findDeleted(checkout *gitrepo.Checkout, before map[string]gitre
 		if report.files[path] == hash {
 			continue
 		}
-		data, err := checkout.Blob(hash, schema.MaxFileSize)
+		data, err := trees.Blob(hash, schema.MaxFileSize)
 		if errors.Is(err, gitrepo.ErrTooLarge) {
 			continue
 		} else if err != nil {
@@ -110,18 +136,17 @@ func (c *Change) findDeleted(checkout *gitrepo.Checkout, before map[string]gitre
 }
 
 // findSplit warns of specs whose request several commits of the change make: a rebase makes each of them a release.
-func (c *Change) findSplit(checkout *gitrepo.Checkout, fork gitrepo.Hash) error {
-	commits, err := checkout.Commits(fork, maxCommits)
-	if err != nil {
-		return err
-	}
+func (c *Change) findSplit(trees Trees, commits []gitrepo.Commit) error {
 	requests := map[string]int{}
 	for _, commit := range commits {
-		parent, err := checkout.Parent(commit)
-		if err != nil {
-			return err
+		if len(commit.Parents) > 1 {
+			continue // what it brings others made
 		}
-		made, err := requestsOf(checkout, parent, commit, c.touched)
+		var parent gitrepo.Hash
+		if len(commit.Parents) > 0 {
+			parent = commit.Parents[0]
+		}
+		made, err := requestsOf(trees, parent, commit.Hash, c.touched)
 		if err != nil {
 			return err
 		}
@@ -139,14 +164,14 @@ func (c *Change) findSplit(checkout *gitrepo.Checkout, fork gitrepo.Hash) error 
 }
 
 // requestsOf are the paths, of those given, at which a commit asks for another release than its parent did.
-func requestsOf(checkout *gitrepo.Checkout, parent, commit gitrepo.Hash, paths map[string]bool) (made []string, err error) {
+func requestsOf(trees Trees, parent, commit gitrepo.Hash, paths map[string]bool) (made []string, err error) {
 	before := map[string]gitrepo.Hash{}
 	if !parent.IsZero() {
-		if before, err = checkout.Files(parent, specDir); err != nil {
+		if before, err = regular(trees, parent, specDir); err != nil {
 			return nil, err
 		}
 	}
-	after, err := checkout.Files(commit, specDir)
+	after, err := regular(trees, commit, specDir)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +179,10 @@ func requestsOf(checkout *gitrepo.Checkout, parent, commit gitrepo.Hash, paths m
 		if hash.IsZero() {
 			return nil, nil
 		}
-		data, err := checkout.Blob(hash, schema.MaxFileSize)
-		if err != nil {
+		data, err := trees.Blob(hash, schema.MaxFileSize)
+		if errors.Is(err, gitrepo.ErrTooLarge) {
+			return nil, nil
+		} else if err != nil {
 			return nil, err
 		}
 		_, spec, _ := schema.DecodeImage(path, data)

@@ -98,7 +98,11 @@ func predict(cmd *cobra.Command, git *gitFlags, dir, base string, client *regist
 		if notCloned != nil {
 			return nil, notCloned
 		}
-		if predictor.Change, err = reconcile.ReadChange(checkout, base, *report); err != nil {
+		tip, fork, commits, err := checkout.Fork(base, reconcile.MaxCommits)
+		if err != nil {
+			return nil, err
+		}
+		if predictor.Change, err = reconcile.ReadChange(checkout, tip, fork, commits, *report); err != nil {
 			return nil, err
 		}
 	}

@@ -1,12 +1,14 @@
 package gitrepo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -54,37 +56,34 @@ func (c *Checkout) Origin() string {
 	return origin.Config().URLs[0]
 }
 
-// Fork resolves a base, a branch or anything else that git rev-parse knows, and says where HEAD leaves it.
-func (c *Checkout) Fork(base string) (tip, fork Hash, err error) {
+// Fork resolves a base, a branch or anything else that git rev-parse knows, and says where HEAD leaves it: the base's commit, the
+// best common ancestor, and the commits that HEAD has and that does not, the oldest first. At most so many of them, the newest.
+func (c *Checkout) Fork(base string, most int) (tip, fork Hash, commits []Commit, err error) {
 	resolved, err := c.repo.ResolveRevision(plumbing.Revision(base))
 	if err != nil {
-		return Hash{}, Hash{}, fmt.Errorf("base %q is no commit of this clone: %w; fetch it first", base, err)
+		return Hash{}, Hash{}, nil, fmt.Errorf("base %q is no commit of this clone: %w; fetch it first", base, err)
 	}
 	head, err := c.repo.Head()
 	if err != nil {
-		return Hash{}, Hash{}, fmt.Errorf("reading HEAD: %w", err)
+		return Hash{}, Hash{}, nil, fmt.Errorf("reading HEAD: %w", err)
 	}
 	from, err := c.repo.CommitObject(*resolved)
 	if err != nil {
-		return Hash{}, Hash{}, fmt.Errorf("reading %s: %w", base, err)
+		return Hash{}, Hash{}, nil, fmt.Errorf("reading %s: %w", base, err)
 	}
 	to, err := c.repo.CommitObject(head.Hash())
 	if err != nil {
-		return Hash{}, Hash{}, fmt.Errorf("reading HEAD: %w", err)
+		return Hash{}, Hash{}, nil, fmt.Errorf("reading HEAD: %w", err)
 	}
 	common, err := from.MergeBase(to)
 	if err != nil || len(common) == 0 {
-		return Hash{}, Hash{}, fmt.Errorf("HEAD and %s have no commit in common; fetch all history, as with fetch-depth: 0", base)
+		return Hash{}, Hash{}, nil, fmt.Errorf("HEAD and %s have no commit in common; fetch all history, as with fetch-depth: 0", base)
 	}
-	return *resolved, common[0].Hash, nil
+	commits, err = c.commits(to, common[0].Hash, most)
+	return *resolved, common[0].Hash, commits, err
 }
 
-// Commits are those without a second parent that HEAD has and another commit does not, the oldest first; at most so many.
-func (c *Checkout) Commits(since Hash, most int) ([]Hash, error) {
-	head, err := c.repo.Head()
-	if err != nil {
-		return nil, fmt.Errorf("reading HEAD: %w", err)
-	}
+func (c *Checkout) commits(tip *object.Commit, since Hash, most int) ([]Commit, error) {
 	known := map[Hash]bool{}
 	old, err := c.repo.Log(&git.LogOptions{From: since})
 	if err != nil {
@@ -93,15 +92,12 @@ func (c *Checkout) Commits(since Hash, most int) ([]Hash, error) {
 	if err := old.ForEach(func(commit *object.Commit) error { known[commit.Hash] = true; return nil }); err != nil && !errors.Is(err, plumbing.ErrObjectNotFound) {
 		return nil, fmt.Errorf("reading the history of %s: %w", since, err)
 	}
-	var commits []Hash
-	tip, err := c.repo.CommitObject(head.Hash())
-	if err != nil {
-		return nil, fmt.Errorf("reading HEAD: %w", err)
-	}
+	var commits []Commit
 	err = object.NewCommitPreorderIter(tip, known, nil).ForEach(func(commit *object.Commit) error {
-		if len(commit.ParentHashes) < 2 {
-			commits = append(commits, commit.Hash)
-		}
+		commits = append(commits, Commit{
+			Hash: commit.Hash, Parents: commit.ParentHashes, Tree: commit.TreeHash,
+			Author: commit.Author.Name, Committer: commit.Committer.Name, Time: commit.Committer.When, Message: commit.Message,
+		})
 		if len(commits) == most {
 			return storer.ErrStop
 		}
@@ -114,52 +110,62 @@ func (c *Checkout) Commits(since Hash, most int) ([]Hash, error) {
 	return commits, nil
 }
 
-// Parent is the first parent of a commit, zero where it has none.
-func (c *Checkout) Parent(commit Hash) (Hash, error) {
-	object, err := c.repo.CommitObject(commit)
-	if err != nil || len(object.ParentHashes) == 0 {
-		return Hash{}, err
-	}
-	return object.ParentHashes[0], nil
-}
-
-// Files are the regular files at and below a path of the directory in a commit, by their paths in the directory.
-func (c *Checkout) Files(commit Hash, name string) (map[string]Hash, error) {
-	files := map[string]Hash{}
+// Lookup returns the entry of a path of the directory in a commit, and whether there is one. The empty path is the directory.
+func (c *Checkout) Lookup(commit Hash, name string) (Entry, bool, error) {
 	found, err := c.repo.CommitObject(commit)
 	if err != nil {
-		return nil, fmt.Errorf("reading commit %s: %w", commit, err)
+		return Entry{}, false, fmt.Errorf("reading commit %s: %w", commit, err)
 	}
-	tree, err := found.Tree()
-	if err != nil {
-		return nil, fmt.Errorf("reading the tree of %s: %w", commit, err)
+	name = strings.Trim(name, "/")
+	at := Entry{Path: name, Hash: found.TreeHash, Kind: Dir}
+	inside := path.Join(c.prefix, name)
+	if inside == "." {
+		return at, true, nil
 	}
-	entry, err := tree.FindEntry(path.Join(c.prefix, name))
-	switch {
-	case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
-		return files, nil
-	case err != nil:
-		return nil, fmt.Errorf("reading %s of %s: %w", name, commit, err)
-	case entry.Mode.IsRegular():
-		files[name] = entry.Hash
-		return files, nil
-	}
-	below, err := c.repo.TreeObject(entry.Hash)
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return files, nil // neither a file nor a directory
-	} else if err != nil {
-		return nil, fmt.Errorf("reading %s of %s: %w", name, commit, err)
-	}
-	err = below.Files().ForEach(func(f *object.File) error {
-		if f.Mode.IsRegular() {
-			files[path.Join(name, f.Name)] = f.Hash
+	for element := range strings.SplitSeq(inside, "/") {
+		if at.Kind != Dir {
+			return Entry{}, false, nil
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading %s of %s: %w", name, commit, err)
+		tree, err := c.repo.TreeObject(at.Hash)
+		if err != nil {
+			return Entry{}, false, fmt.Errorf("reading %s of %s: %w", name, commit, err)
+		}
+		entry, err := tree.FindEntry(element)
+		if err != nil { // there is none, all else is here already
+			return Entry{}, false, nil
+		}
+		at.Hash, at.Kind = entry.Hash, kindOf(entry.Mode.String())
 	}
-	return files, nil
+	return at, true, nil
+}
+
+// Files returns everything below a directory in a commit that is not a directory itself, sorted by path. A prefix that names no
+// directory has no files. Paths are those in the directory of the checkout.
+func (c *Checkout) Files(commit Hash, prefix string) ([]Entry, error) {
+	top, ok, err := c.Lookup(commit, prefix)
+	if err != nil || !ok || top.Kind != Dir {
+		return nil, err
+	}
+	tree, err := c.repo.TreeObject(top.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s of %s: %w", prefix, commit, err)
+	}
+	var entries []Entry
+	walker := object.NewTreeWalker(tree, true, nil)
+	defer walker.Close()
+	for {
+		name, entry, err := walker.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("reading %s of %s: %w", prefix, commit, err)
+		}
+		if kind := kindOf(entry.Mode.String()); kind != Dir {
+			entries = append(entries, Entry{path.Join(prefix, name), entry.Hash, kind})
+		}
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Path, b.Path) })
+	return entries, nil
 }
 
 // Blob returns the content of a file. The error is ErrTooLarge for one of more than limit bytes.
