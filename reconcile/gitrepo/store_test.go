@@ -7,6 +7,7 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +113,90 @@ func TestCompaction(t *testing.T) {
 		t.Error(err)
 	}
 	gittest.Fsck(t, server.Dir("catalog.git"))
+}
+
+// A head that is read stays so as long as its ref is there, however much was read since. One that was given up leaves neither an
+// object nor a byte, and what was learnt of the base on the way is kept.
+func TestHeadsAreKeptAndGivenUp(t *testing.T) {
+	server := gittest.NewServer(t)
+	server.Create("catalog.git")
+	author := gittest.NewAuthor(t, server.Dir("catalog.git"))
+	commit := func(content string) Hash {
+		author.Write("images/a.yaml", content)
+		return plumbing.NewHash(author.Commit("x"))
+	}
+	for i := range 20 {
+		commit(strings.Repeat("main\n", i+1))
+	}
+	author.Push()
+	author.Git("checkout", "--quiet", "--detach", "HEAD~4")
+	commit("one")
+	good := commit("two")
+	author.Git("push", "--quiet", "origin", "HEAD:refs/pull/1/head")
+	noise := make([]byte, 100_000)
+	rand.Read(noise)
+	huge := commit(string(noise))
+	author.Git("push", "--quiet", "origin", "HEAD:refs/pull/2/head")
+
+	r := openAt(t, Options{URL: server.Repo("catalog.git"), MaxPack: 10_000})
+	look := func() Refs {
+		t.Helper()
+		refs, err := r.Refs(t.Context(), "main", "refs/pull/*/head")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return refs
+	}
+	base := look().Branch("main")
+	if _, err := r.Chain(t.Context(), "main", base, Hash{}); err != nil {
+		t.Fatal(err)
+	}
+	giveUp := func() {
+		t.Helper()
+		if _, _, err := r.Fork(t.Context(), "refs/pull/2/head", huge, base, 50); !errors.Is(err, ErrTooLarge) {
+			t.Fatalf("got error %v", err)
+		}
+	}
+	giveUp()
+	end, objects, shallow := r.store.bytes(), len(r.store.index), maps.Clone(r.shallow)
+	server.Requests()
+	giveUp()
+	if requests := server.Requests(); len(requests) != 1 {
+		t.Errorf("the second time it asked %q, want nothing of the base", requests)
+	}
+	if info, err := r.store.file.Stat(); err != nil || r.store.bytes() != end || len(r.store.index) != objects || info.Size() != end || !maps.Equal(r.shallow, shallow) {
+		t.Errorf("it leaves %d bytes more, a file of %d, %d objects more and %d cut commits, %v",
+			r.store.bytes()-end, info.Size(), len(r.store.index)-objects, len(r.shallow), err)
+	}
+	if _, own, err := r.Fork(t.Context(), "refs/pull/1/head", good, base, 50); err != nil || len(own) != 2 {
+		t.Fatalf("the head has %v, %v", own, err)
+	}
+
+	fill := func() {
+		t.Helper()
+		noise := make([]byte, maxObject)
+		rand.Read(noise)
+		for i := 0; r.store.bytes() <= 2*r.compacted+compactAbove; i++ {
+			noise[0] = byte(i)
+			if _, err := r.store.put(plumbing.BlobObject, noise); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill()
+	look()
+	if files, err := r.Files(good, ""); err != nil || len(files) != 1 {
+		t.Errorf("after it was compacted, the head has files %v, %v", files, err)
+	}
+	if _, own, err := r.Fork(t.Context(), "refs/pull/1/head", good, base, 50); err != nil || len(own) != 2 {
+		t.Errorf("after it was compacted, the head has %v, %v", own, err)
+	}
+	author.Git("push", "--quiet", "origin", ":refs/pull/1/head")
+	fill()
+	look()
+	if _, err := r.Files(good, ""); !errors.Is(err, errNoObject) || len(r.heads) != 0 {
+		t.Errorf("the head whose ref is gone: got error %v, and %v are kept", err, r.heads)
+	}
 }
 
 // entry is one object of a pack, its delta base included.
