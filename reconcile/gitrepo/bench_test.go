@@ -2,6 +2,7 @@ package gitrepo_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -136,4 +137,38 @@ func resident(b *testing.B) (bytes int64) {
 		b.Fatal(err)
 	}
 	return pages * int64(os.Getpagesize())
+}
+
+// BenchmarkQuietLook is what a look at a quiet repository costs over http with so many heads of pull requests on the server: in the
+// version of the protocol that sends all refs and the one that sends those asked for, with reviews and without.
+func BenchmarkQuietLook(b *testing.B) {
+	for _, heads := range []int{0, 500, 5_000} {
+		s := gittest.NewServer(b)
+		s.Create("catalog.git")
+		a := gittest.NewAuthor(b, s.Dir("catalog.git"))
+		a.Commit("first")
+		a.Git("push", "--quiet", "origin", "main", "main:status")
+		s.Reviews("catalog.git", heads)
+		for _, version := range []int{0, 2} {
+			for asked, names := range map[string][]string{"branches": {"main", "status"}, "reviews": {"main", "status", "refs/pull/*/head"}} {
+				b.Run(fmt.Sprintf("heads=%d/version=%d/asked=%s", heads, version, asked), func(b *testing.B) {
+					var sent int
+					s.Fail("/catalog.git", func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+						if version == 0 {
+							r.Header.Del("Git-Protocol")
+						}
+						gittest.Count(&sent)(w, r, server)
+					})
+					defer s.Heal()
+					r := open(b, gitrepo.Options{URL: s.Repo("catalog.git")})
+					refs(b, r, names...)
+					sent = 0
+					for b.Loop() {
+						refs(b, r, names...)
+					}
+					b.ReportMetric(float64(sent)/1000/float64(b.N), "KB/op")
+				})
+			}
+		}
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -116,7 +115,7 @@ func TestOnlyWhatIsAskedForIsSent(t *testing.T) {
 	a := gittest.NewAuthor(t, s.Dir("catalog.git"))
 	a.Commit("first")
 	a.Push()
-	reviews(t, s.Dir("catalog.git"), 1000)
+	s.Reviews("catalog.git", 1000)
 	r := openAt(t, Options{URL: s.Repo("catalog.git")})
 	names(t, r, "main")
 	var sent int
@@ -129,22 +128,6 @@ func TestOnlyWhatIsAskedForIsSent(t *testing.T) {
 	if got := names(t, r, "refs/pull/*/head"); len(got) != 1000 {
 		t.Errorf("of a thousand reviews %d are listed", len(got))
 	}
-}
-
-// reviews makes so many heads of pull requests, all at main.
-func reviews(t testing.TB, dir string, n int) {
-	t.Helper()
-	var updates strings.Builder
-	head := gittest.Git(t, dir, "rev-parse", "main")
-	for i := range n {
-		fmt.Fprintf(&updates, "create refs/pull/%d/head %s\n", i+1, head)
-	}
-	cmd := exec.Command("git", "update-ref", "--stdin")
-	cmd.Dir, cmd.Stdin = dir, strings.NewReader(updates.String())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git update-ref: %v\n%s", err, out)
-	}
-	gittest.Git(t, dir, "pack-refs", "--all")
 }
 
 // Behind one URL servers come and go. One that speaks another version than the one before must not need a restart.

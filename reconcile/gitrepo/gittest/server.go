@@ -216,6 +216,21 @@ func (s *Server) Protect(name, branch, words string) {
 done`, branch, words))
 }
 
+// Reviews makes so many heads of pull requests in a repository, each of a commit of its own on main.
+func (s *Server) Reviews(name string, heads int) {
+	s.t.Helper()
+	var stream strings.Builder
+	for i := range heads {
+		fmt.Fprintf(&stream, "commit refs/pull/%d/head\ncommitter C <c@example.com> 1800000000 +0000\ndata <<.\n%[1]d\n.\nfrom refs/heads/main^0\n", i+1)
+	}
+	cmd := exec.Command("git", "fast-import", "--quiet")
+	cmd.Dir, cmd.Stdin = s.Dir(name), strings.NewReader(stream.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("git fast-import: %v\n%s", err, out)
+	}
+	Git(s.t, s.Dir(name), "pack-refs", "--all")
+}
+
 // Git runs the git program in a directory, with no configuration but the one given here, and returns what it prints.
 func Git(t testing.TB, dir string, args ...string) string {
 	t.Helper()
