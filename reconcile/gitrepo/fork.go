@@ -85,7 +85,6 @@ type history struct {
 	commits map[Hash]Commit
 	gap     int       // all of so many generations is here, the commit itself being the first; whole where nothing is missing
 	edge    time.Time // of the newest commit with a parent that is not here
-	roots   bool      // whether it has commits without parents
 	endless bool      // whether it has more commits than were wanted
 	met     []Hash    // commits at which it was not followed, because they were known
 }
@@ -132,7 +131,6 @@ func (r *Repo) history(from Hash, known map[Hash]Commit, generations, most int, 
 			if h.endless = len(h.commits) > most; h.endless {
 				return h, nil
 			}
-			h.roots = h.roots || len(c.Parents) == 0
 			for _, parent := range c.Parents {
 				switch _, is := known[parent]; {
 				case is:
@@ -160,8 +158,6 @@ func (h history) settled(base history) bool {
 		return false
 	case len(h.commits) == 0 || base.gap == whole:
 		return true
-	case h.roots:
-		return false
 	}
 	for _, c := range h.commits {
 		if !c.Time.After(base.edge) {

@@ -118,14 +118,29 @@ func TestForkIsWhatGitFinds(t *testing.T) {
 			a.Git("checkout", "--quiet", "main")
 			commits(a, "main", 3)
 		},
-		"wrong clock": func(a *gittest.Author) {
+		"clock behind": func(a *gittest.Author) {
 			a.Branch("head")
-			commits(a, "head", 1)
-			a.Write(".git/old", fmt.Sprintf("tree %s\nparent %s\nauthor A <a@b> 0 +0000\ncommitter A <a@b> 0 +0000\n\nold\n",
-				a.Git("rev-parse", "HEAD^{tree}"), a.Git("rev-parse", "HEAD~1")))
-			a.Git("reset", "--quiet", "--hard", a.Git("hash-object", "-t", "commit", "-w", ".git/old"))
+			dated(a, 0)
 			a.Git("checkout", "--quiet", "main")
 			commits(a, "main", 3)
+		},
+		"clock ahead": func(a *gittest.Author) { // where it leaves first is not where it leaves
+			dated(a, 4_000_000_000)
+			a.Branch("head")
+			commits(a, "head", 1)
+			a.Git("checkout", "--quiet", "main")
+			commits(a, "main", 5)
+			a.Git("checkout", "--quiet", "head")
+			a.Git("merge", "--quiet", "--message", "update", "main")
+			a.Git("checkout", "--quiet", "main")
+			commits(a, "main", 2)
+		},
+		"before the beginning": func(a *gittest.Author) { // of what is read of the base at first
+			a.Git("checkout", "--quiet", "-b", "head", "HEAD~87")
+			commits(a, "head", 1)
+			a.Git("merge", "--quiet", "--message", "update", "main")
+			a.Git("checkout", "--quiet", "main")
+			commits(a, "main", 2)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,6 +183,13 @@ func TestForkIsWhatGitFinds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// dated makes a commit of a second since 1970 on what is checked out.
+func dated(a *gittest.Author, second int64) {
+	a.Write(".git/dated", fmt.Sprintf("tree %s\nparent %s\nauthor A <a@b> %d +0000\ncommitter A <a@b> %[3]d +0000\n\ndated\n",
+		a.Git("rev-parse", "HEAD^{tree}"), a.Head(), second))
+	a.Git("reset", "--quiet", "--hard", a.Git("hash-object", "-t", "commit", "-w", ".git/dated"))
 }
 
 // commits makes so many of them, each of which changes a spec.
