@@ -428,3 +428,21 @@ func TestForkThatIsBroken(t *testing.T) {
 		t.Errorf("after all that, the head leaves at %s with %q, in %d requests", fork, own, requests)
 	}
 }
+
+// A head that is given up may have brought older commits of the base. They are gone with it, and must be known to be: the server
+// would not send them again.
+func TestForkAfterOneThatReachedFurther(t *testing.T) {
+	s, a, r, base := proposal(t, gitrepo.Options{})
+	a.Git("checkout", "--quiet", "--detach", "main~10")
+	a.Write(".git/message", strings.Repeat("word ", 60_000))
+	a.Git("commit", "--quiet", "--allow-empty", "--file", ".git/message")
+	bad := propose(t, a, 1)
+	a.Git("checkout", "--quiet", "--detach", "main~40")
+	commits(a, "good", 1)
+	good := propose(t, a, 2)
+	_, _, err := r.Fork(t.Context(), "refs/pull/1/head", bad, base, 200)
+	wantError(t, err, gitrepo.ErrTooLarge)
+	if fork, own, _ := forked(t, s, r, "refs/pull/2/head", good, base, 200); fork != a.Git("rev-parse", "main~40") || len(own) != 1 {
+		t.Errorf("it leaves at %s with %q", fork, own)
+	}
+}

@@ -133,12 +133,12 @@ func TestHeadsAreKeptAndGivenUp(t *testing.T) {
 	commit("one")
 	good := commit("two")
 	author.Git("push", "--quiet", "origin", "HEAD:refs/pull/1/head")
-	noise := make([]byte, 100_000)
+	noise := make([]byte, 1_000_000)
 	rand.Read(noise)
 	huge := commit(string(noise))
 	author.Git("push", "--quiet", "origin", "HEAD:refs/pull/2/head")
 
-	r := openAt(t, Options{URL: server.Repo("catalog.git"), MaxPack: 10_000})
+	r := openAt(t, Options{URL: server.Repo("catalog.git"), MaxPack: 200_000})
 	look := func() Refs {
 		t.Helper()
 		refs, err := r.Refs(t.Context(), "main", "refs/pull/*/head")
@@ -155,6 +155,9 @@ func TestHeadsAreKeptAndGivenUp(t *testing.T) {
 		t.Helper()
 		if _, _, err := r.Fork(t.Context(), "refs/pull/2/head", huge, base, 50); !errors.Is(err, ErrTooLarge) {
 			t.Fatalf("got error %v", err)
+		}
+		if r.store.has(huge) {
+			t.Error("a commit of what was given up is there")
 		}
 	}
 	giveUp()
