@@ -6,6 +6,8 @@
 //   - listing refs is one request, after the first time, and nothing else is asked where nothing moved; of a server that speaks
 //     version 2 of Git's protocol only refs are sent that may be meant;
 //   - history is downloaded from the newest commit back to the one the caller knows, in growing steps, and no further;
+//   - the head of a pull request, which is a stranger's, is read within bounds of bytes, objects and commits, and one that exceeds
+//     them leaves nothing behind;
 //   - a commit lands on exactly the parent it was made for, or not at all. What an error leaves in doubt is settled by asking
 //     the remote ref; where that fails too, the error says so and the next look at the refs tells;
 //   - nothing in a repository is executed or followed: no hooks, no submodules, no LFS, no includes;
