@@ -30,6 +30,7 @@ type catalog struct {
 // need and no long texts: there may be tens of thousands.
 type file struct {
 	name     string
+	hash     gitrepo.Hash // of its content
 	spec     *release.Spec
 	card     web.Card
 	nameAt   schema.Problem // where a valid spec has its name; a place only
@@ -197,10 +198,27 @@ const notYAML = "only specs are kept under images/, and their names end in .yaml
 
 // readFile reads one entry under images/. What is wrong with it is in the file; the error is that it could not be read.
 func readFile(repo *gitrepo.Repo, entry gitrepo.Entry) (file, error) {
-	var f file
-	refuse := func(text string) (file, error) {
-		f.problems = []string{schema.Problem{Path: entry.Path, Line: 1, Column: 1, Message: text}.String()}
-		return f, nil
+	name, image, problems, err := readSpec(repo, entry)
+	f := file{name: name, hash: entry.Hash}
+	if image != nil {
+		spec := image.Spec()
+		f.spec, f.nameAt = &spec, nameOfSpec(image)
+		f.card = web.Card{Title: image.Title, Summary: image.Summary, Category: image.Category, Labels: image.Labels}
+		if !strings.HasPrefix(image.Logo, "https://") {
+			f.card.Logo = image.Logo
+		}
+	}
+	for _, p := range problems {
+		f.problems = append(f.problems, p.String())
+	}
+	return f, err
+}
+
+// readSpec reads one entry under images/: what it says it is, its spec where that is valid, and what is wrong with it. The error
+// is that it could not be read.
+func readSpec(repo *gitrepo.Repo, entry gitrepo.Entry) (name string, spec *schema.Image, problems []schema.Problem, err error) {
+	refuse := func(text string) (string, *schema.Image, []schema.Problem, error) {
+		return "", nil, []schema.Problem{{Path: entry.Path, Line: 1, Column: 1, Message: text}}, nil
 	}
 	switch {
 	case entry.Kind == gitrepo.Symlink:
@@ -215,20 +233,8 @@ func readFile(repo *gitrepo.Repo, entry gitrepo.Entry) (file, error) {
 	case errors.Is(err, gitrepo.ErrTooLarge):
 		return refuse(fmt.Sprintf("the file is larger than %d KiB; a spec is smaller", schema.MaxFileSize>>10))
 	case err != nil:
-		return file{}, fmt.Errorf("reading %s: %w", entry.Path, err)
+		return "", nil, nil, fmt.Errorf("reading %s: %w", entry.Path, err)
 	}
-	name, image, problems := schema.DecodeImage(entry.Path, data)
-	f.name = name
-	if image != nil {
-		spec := image.Spec()
-		f.spec, f.nameAt = &spec, nameOfSpec(image)
-		f.card = web.Card{Title: image.Title, Summary: image.Summary, Category: image.Category, Labels: image.Labels}
-		if !strings.HasPrefix(image.Logo, "https://") {
-			f.card.Logo = image.Logo
-		}
-	}
-	for _, p := range problems {
-		f.problems = append(f.problems, p.String())
-	}
-	return f, nil
+	name, spec, problems = schema.DecodeImage(entry.Path, data)
+	return name, spec, problems, nil
 }

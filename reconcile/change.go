@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"tidewaiter/reconcile/gitrepo"
 	"tidewaiter/reconcile/release"
 	"tidewaiter/schema"
 )
 
-// Change is what a catalog changes against the base that it would be merged into. Its specs are a stranger's until they are
+// Change is what is changed in a catalog against the base that it would be merged into. Its specs are a stranger's until they are
 // merged: the base's policy judges them, only registries that it lists are contacted, and no credential is used unless it says so.
 type Change struct {
 	// Problems are those of the change as a whole; Warnings are for its author and reviewers.
@@ -25,21 +24,14 @@ type Change struct {
 // MaxCommits bounds how much of a change's history is looked at.
 const MaxCommits = 200
 
-// Trees reads the files of commits: a *gitrepo.Repo does for the daemon, a *gitrepo.Checkout in somebody's clone.
-type Trees interface {
-	Files(commit gitrepo.Hash, prefix string) ([]gitrepo.Entry, error)
-	Lookup(commit gitrepo.Hash, path string) (gitrepo.Entry, bool, error)
-	Blob(hash gitrepo.Hash, limit int64) ([]byte, error)
-}
-
-// ReadChange compares a catalog, of which the report is, with the commit where it leaves a base; the policy is that of the base's tip.
+// ReadChange compares a checkout, of which the report is, with the commit where it leaves a base; the policy is that of the base's tip.
 // The commits are those in between, the oldest first. The error is that what they hold cannot be read.
-func ReadChange(trees Trees, tip, fork gitrepo.Hash, commits []gitrepo.Commit, report Report) (*Change, error) {
+func ReadChange(checkout *gitrepo.Checkout, tip, fork gitrepo.Hash, commits []gitrepo.Commit, report Report) (*Change, error) {
 	c := &Change{touched: map[string]bool{}, deleted: map[string]string{}}
-	if err := c.readPolicy(trees, tip); err != nil {
+	if err := c.readPolicy(checkout, tip); err != nil {
 		return nil, err
 	}
-	before, err := regular(trees, fork, specDir)
+	before, err := regular(checkout, fork, specDir)
 	if err != nil {
 		return nil, err
 	}
@@ -48,31 +40,29 @@ func ReadChange(trees Trees, tip, fork gitrepo.Hash, commits []gitrepo.Commit, r
 			c.touched[path] = true
 		}
 	}
-	if err := c.findDeleted(trees, before, report); err != nil {
+	if err := c.findDeleted(checkout, before, report); err != nil {
 		return nil, err
 	}
-	policy, err := policyAt(trees, fork)
+	policy, err := policyAt(checkout, fork)
 	if err != nil {
 		return nil, err
 	}
 	if policy != report.files[catalogFile] && len(c.touched)+len(c.deleted) > 0 {
-		c.Problems = append(c.Problems, schema.Problem{Path: catalogFile, Line: 1, Column: 1,
-			Message: "the policy is changed together with specs", Hint: "it decides what is trusted, so change it in a pull request of its own"})
+		c.Problems = append(c.Problems, policyWithSpecs)
 	}
-	statuses, err := regular(trees, fork, "status")
+	statuses, err := regular(checkout, fork, "status")
 	if err != nil {
 		return nil, err
 	}
 	if !maps.Equal(statuses, report.statuses) {
-		c.Problems = append(c.Problems, schema.Problem{Path: "status", Line: 1, Column: 1,
-			Message: "files under status/ are changed", Hint: "the daemon writes them; leave them out of the change"})
+		c.Problems = append(c.Problems, statusesChanged)
 	}
-	return c, c.findSplit(trees, commits)
+	return c, c.findSplit(checkout, commits)
 }
 
 // regular are the regular files below a directory in a commit, by path.
-func regular(trees Trees, commit gitrepo.Hash, dir string) (map[string]gitrepo.Hash, error) {
-	entries, err := trees.Files(commit, dir)
+func regular(checkout *gitrepo.Checkout, commit gitrepo.Hash, dir string) (map[string]gitrepo.Hash, error) {
+	entries, err := checkout.Files(commit, dir)
 	files := map[string]gitrepo.Hash{}
 	for _, e := range entries {
 		if isRegular(e) {
@@ -85,20 +75,20 @@ func regular(trees Trees, commit gitrepo.Hash, dir string) (map[string]gitrepo.H
 func isRegular(e gitrepo.Entry) bool { return e.Kind == gitrepo.File || e.Kind == gitrepo.Executable }
 
 // policyAt is the policy's file in a commit; zero where there is none.
-func policyAt(trees Trees, commit gitrepo.Hash) (gitrepo.Hash, error) {
-	entry, _, err := trees.Lookup(commit, catalogFile)
+func policyAt(checkout *gitrepo.Checkout, commit gitrepo.Hash) (gitrepo.Hash, error) {
+	entry, _, err := checkout.Lookup(commit, catalogFile)
 	if err != nil || !isRegular(entry) {
 		return gitrepo.Hash{}, err
 	}
 	return entry.Hash, nil
 }
 
-func (c *Change) readPolicy(trees Trees, tip gitrepo.Hash) error {
-	hash, err := policyAt(trees, tip)
+func (c *Change) readPolicy(checkout *gitrepo.Checkout, tip gitrepo.Hash) error {
+	hash, err := policyAt(checkout, tip)
 	if err != nil || hash.IsZero() {
 		return err
 	}
-	data, err := trees.Blob(hash, schema.MaxFileSize)
+	data, err := checkout.Blob(hash, schema.MaxFileSize)
 	if err != nil {
 		return err
 	}
@@ -111,7 +101,7 @@ func (c *Change) readPolicy(trees Trees, tip gitrepo.Hash) error {
 }
 
 // findDeleted finds the images whose file is gone, or another's now, and that no other file stands for.
-func (c *Change) findDeleted(trees Trees, before map[string]gitrepo.Hash, report Report) error {
+func (c *Change) findDeleted(checkout *gitrepo.Checkout, before map[string]gitrepo.Hash, report Report) error {
 	claimed := map[string]bool{}
 	for _, name := range report.names {
 		claimed[name] = true
@@ -120,7 +110,7 @@ func (c *Change) findDeleted(trees Trees, before map[string]gitrepo.Hash, report
 		if report.files[path] == hash {
 			continue
 		}
-		data, err := trees.Blob(hash, schema.MaxFileSize)
+		data, err := checkout.Blob(hash, schema.MaxFileSize)
 		if errors.Is(err, gitrepo.ErrTooLarge) {
 			continue
 		} else if err != nil {
@@ -136,7 +126,7 @@ func (c *Change) findDeleted(trees Trees, before map[string]gitrepo.Hash, report
 }
 
 // findSplit warns of specs whose request several commits of the change make: a rebase makes each of them a release.
-func (c *Change) findSplit(trees Trees, commits []gitrepo.Commit) error {
+func (c *Change) findSplit(checkout *gitrepo.Checkout, commits []gitrepo.Commit) error {
 	requests := map[string]int{}
 	for _, commit := range commits {
 		if len(commit.Parents) > 1 {
@@ -146,7 +136,7 @@ func (c *Change) findSplit(trees Trees, commits []gitrepo.Commit) error {
 		if len(commit.Parents) > 0 {
 			parent = commit.Parents[0]
 		}
-		made, err := requestsOf(trees, parent, commit.Hash, c.touched)
+		made, err := requestsOf(checkout, parent, commit.Hash, c.touched)
 		if err != nil {
 			return err
 		}
@@ -154,24 +144,19 @@ func (c *Change) findSplit(trees Trees, commits []gitrepo.Commit) error {
 			requests[path]++
 		}
 	}
-	for _, path := range slices.Sorted(maps.Keys(requests)) {
-		if n := requests[path]; n > 1 {
-			c.Warnings = append(c.Warnings, schema.Problem{Path: path, Line: 1, Column: 1,
-				Message: fmt.Sprintf("%d commits change what is to be released", n), Hint: "squash, or each becomes a release if rebased"})
-		}
-	}
+	c.Warnings = append(c.Warnings, splitWarnings(requests)...)
 	return nil
 }
 
 // requestsOf are the paths, of those given, at which a commit asks for another release than its parent did.
-func requestsOf(trees Trees, parent, commit gitrepo.Hash, paths map[string]bool) (made []string, err error) {
+func requestsOf(checkout *gitrepo.Checkout, parent, commit gitrepo.Hash, paths map[string]bool) (made []string, err error) {
 	before := map[string]gitrepo.Hash{}
 	if !parent.IsZero() {
-		if before, err = regular(trees, parent, specDir); err != nil {
+		if before, err = regular(checkout, parent, specDir); err != nil {
 			return nil, err
 		}
 	}
-	after, err := regular(trees, commit, specDir)
+	after, err := regular(checkout, commit, specDir)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +164,7 @@ func requestsOf(trees Trees, parent, commit gitrepo.Hash, paths map[string]bool)
 		if hash.IsZero() {
 			return nil, nil
 		}
-		data, err := trees.Blob(hash, schema.MaxFileSize)
+		data, err := checkout.Blob(hash, schema.MaxFileSize)
 		if errors.Is(err, gitrepo.ErrTooLarge) {
 			return nil, nil
 		} else if err != nil {
@@ -200,7 +185,7 @@ func requestsOf(trees Trees, parent, commit gitrepo.Hash, paths map[string]bool)
 		if err != nil {
 			return nil, err
 		}
-		if is != nil && (was == nil || was.Image.Reference != is.Image.Reference || !was.Upgrade.Equal(is.Upgrade)) {
+		if is != nil && (was == nil || asksAnew(was, is)) {
 			made = append(made, path)
 		}
 	}

@@ -60,25 +60,33 @@ func TestChangeIsTheSameFromEverySide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := refs.Branch("main")
-	if _, err := repo.Chain(t.Context(), "main", base, gitrepo.Hash{}); err != nil {
+	main := refs.Branch("main")
+	if _, err := repo.Chain(t.Context(), "main", main, gitrepo.Hash{}); err != nil {
 		t.Fatal(err)
 	}
-	fork, commits, err = repo.Fork(t.Context(), "refs/pull/1/head", refs["refs/pull/1/head"], base, MaxCommits)
+	fork, commits, err = repo.Fork(t.Context(), "refs/pull/1/head", refs["refs/pull/1/head"], main, MaxCommits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reviewed, err := ReadChange(repo, base, fork, commits, report)
+	proposal, err := readProposal(repo, refs["refs/pull/1/head"], fork, commits)
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := w.start()
+	d.pass()
+	onto := base{policy: d.policy, files: map[string]baseFile{}}
+	for path, f := range d.catalog.files {
+		onto.files[path] = baseFile{f.name, f.hash}
+	}
+	found, reviewed := onto.judge(proposal)
+	reviewed.Warnings = found.Warnings
 	if !reflect.DeepEqual(reviewed, checked) {
 		t.Errorf("the review reads\n%+v\nthe check\n%+v", reviewed, checked)
 	}
 	if len(reviewed.touched) != 2 || !reflect.DeepEqual(reviewed.deleted, map[string]string{"gone": "images/gone.yaml"}) || reviewed.policy.Registries == nil {
 		t.Errorf("the change reads %+v", reviewed)
 	}
-	if len(reviewed.Warnings) != 1 || reviewed.Warnings[0].Path != "images/one.yaml" || !slices.Equal(reviewed.Problems, nil) {
+	if len(reviewed.Warnings) != 1 || len(found.Problems) != 0 || reviewed.Warnings[0].Path != "images/one.yaml" || !slices.Equal(reviewed.Problems, nil) {
 		t.Errorf("the change has warnings %v and problems %v", reviewed.Warnings, reviewed.Problems)
 	}
 }

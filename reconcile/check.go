@@ -208,29 +208,41 @@ func (c checkout) specs() (specs []*schema.Image, problems []schema.Problem, err
 
 // judge checks what the policy and the rest of the tree say about a valid spec.
 func (c checkout) judge(spec *schema.Image, catalog *schema.Catalog) []schema.Problem {
-	var problems []schema.Problem
-	at := func(field, format string, args ...any) {
-		line, column := spec.Position(field)
-		problems = append(problems, schema.Problem{Path: spec.Path, Line: line, Column: column, Message: fmt.Sprintf(format, args...)})
+	problems := judgeFiles(spec, func(name string, limit int64) string {
+		_, wrong, err := c.read(name, limit)
+		if err != nil {
+			return noSuchFile
+		}
+		return wrong
+	})
+	if catalog != nil {
+		problems = append(problems, judgePolicy(spec, catalog.Policy)...)
 	}
+	return problems
+}
+
+const noSuchFile = "there is no such file in the catalog"
+
+// judgeFiles checks the files that a spec names. Wrong says what is wrong with one as a regular file of at most limit bytes.
+func judgeFiles(spec *schema.Image, wrong func(name string, limit int64) string) (problems []schema.Problem) {
 	file := func(field, name string, limit int64) {
 		if name == "" || strings.HasPrefix(name, "https://") {
 			return
 		}
-		_, wrong, err := c.read(name, limit)
-		if err != nil {
-			wrong = "there is no such file in the catalog"
-		}
-		if wrong != "" {
-			at(field, "%s: %s", name, wrong)
+		if text := wrong(name, limit); text != "" {
+			problems = append(problems, problemAt(spec, field, "%s: %s", name, text))
 		}
 	}
 	file("spec.dockerfile", spec.Dockerfile.Path, schema.MaxFileSize)
 	file("spec.logo", spec.Logo, maxLogoSize)
-	if catalog == nil {
-		return problems
+	return problems
+}
+
+// judgePolicy checks what a policy says about a valid spec.
+func judgePolicy(spec *schema.Image, policy release.Policy) (problems []schema.Problem) {
+	at := func(field, format string, args ...any) {
+		problems = append(problems, problemAt(spec, field, format, args...))
 	}
-	policy := catalog.Policy
 	if _, reason := policy.Judge(spec.Image); reason == release.InvalidSpec {
 		at("spec.image", "the catalog requires image.digest; add the digest that the tag has now")
 	} else if reason != "" {
@@ -243,6 +255,12 @@ func (c checkout) judge(spec *schema.Image, catalog *schema.Catalog) []schema.Pr
 		at("spec.debugProject", "debug project %q is not in %s; add it to spec.debugProjects there, or correct the name", spec.DebugProject, catalogFile)
 	}
 	return problems
+}
+
+// problemAt is a problem at a field of a spec.
+func problemAt(spec *schema.Image, field, format string, args ...any) schema.Problem {
+	line, column := spec.Position(field)
+	return schema.Problem{Path: spec.Path, Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
 }
 
 // nameOfSpec is the place of a spec's name.

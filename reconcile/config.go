@@ -24,6 +24,9 @@ type Config struct {
 	// AuditInterval is how often Run looks again at every release that a channel serves; 0 is never.
 	AuditInterval time.Duration
 
+	// Reviews say which pull requests Run reviews before they merge.
+	Reviews ReviewConfig
+
 	// AcceptRewrite is the commit to go on from after a rewrite of the catalog's history.
 	AcceptRewrite string
 	// AcceptDelisting is the commit whose deletion of more than half of the specs is meant.

@@ -22,11 +22,15 @@
 // Everything in memory is either a copy of what Git holds or follows from it and the answers of registries. When another
 // daemon writes first, all that follows is thrown away and worked out again from what is there now.
 //
+// Pull requests are reviewed in rounds beside the passes (reviews.go), in a repository of their own, so that what a stranger pushes
+// is bounded and holds up nothing. A pass only tells them what moved and what was written. What they find is in memory alone: a
+// restart works it out again, and forges are told it again where they show something else (posts.go).
+//
 // # Invariants
 //
 //  1. People's files are never written.
 //  2. A pass makes at most one commit, exactly on what was read, or nothing.
-//  3. A pass without outside change is silent: no commit, no request but for the refs and what an audit that is due asks.
+//  3. A pass without outside change is silent: no commit, no request but for the refs and what an audit or a review that is due asks.
 //  4. A release record never changes.
 //  5. A version is greater than the release it upgrades and is never used twice; a channel moves back or empties only by a
 //     withdrawal or a delisting.
@@ -55,6 +59,13 @@
 // Audits are started and taken in between passes, so they make none of their own: what one finds is known an interval later,
 // and written when it has lasted. That a tag moved is said of a release once and for good. Tags that move do so again and
 // again, and a status that followed them would be a commit each time.
+//
+// What is said before a merge holds as long as nothing else is merged and no tag moves. That a digest changed since its review is
+// said and decides nothing, because nothing that is not in Git may. Which pull request a release came of is found by what was asked,
+// reference and declaration, since a squash or a rebase leaves no other trace in Git; who merged it is for the forge to say.
+//
+// A record waits a moment for the forge to name who approved, and not at all where the forge did not answer the time before
+// (approvals.go). So two daemons may differ on who is named, never on what is released.
 //
 // A file with a mistake stands for the image last read at its path even if it names another one, so that a mistake never
 // delists.

@@ -8,6 +8,7 @@ import (
 
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 )
 
 // How looks are paced.
@@ -26,6 +27,8 @@ type looks struct {
 	pull  func(context.Context, registry.Query) (registry.Image, error)
 	clock func() time.Time
 	came  chan struct{} // holds one token when an answer came that no plan has seen
+	// approvals, if there are any, are asked beside.
+	approvals *approvals
 
 	ctx   context.Context
 	lanes *lanes
@@ -45,6 +48,7 @@ type look struct {
 	answered bool
 	image    registry.Image
 	refusal  *registry.Refusal
+	approval *review.Approval // of the request's commit, where the forge knows of one
 	tries    int
 	due      time.Time // when it is asked again; zero for never
 }
@@ -83,6 +87,13 @@ func (ls *looks) Image(name, commit string, image release.Image) registry.Image 
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	return ls.known[keyOf(name, commit, image)].image
+}
+
+// Approval is what the forge says of who approved a request, nil where it does not.
+func (ls *looks) Approval(name, commit string, image release.Image) *review.Approval {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.known[keyOf(name, commit, image)].approval
 }
 
 // Detail is what the registry said where a request was refused, for the log; empty where it was not.
@@ -209,11 +220,15 @@ func (ls *looks) start(key lookKey) {
 	ls.pending++
 	ls.lanes.Go(l.query.Image.Registry, func() {
 		var image registry.Image
+		var approval *review.Approval
 		var err error
 		if ls.wanted(key, l) {
-			image, err = ls.pull(ls.ctx, l.query)
+			approved := ls.approvals.ask(ls.ctx, key.commit)
+			if image, err = ls.pull(ls.ctx, l.query); err == nil {
+				approval = approved()
+			}
 		}
-		ls.answer(key, l, image, registry.AsRefusal(err))
+		ls.answer(key, l, image, approval, registry.AsRefusal(err))
 	})
 }
 
@@ -226,12 +241,12 @@ func (ls *looks) wanted(key lookKey, l *look) bool {
 
 // answer records what a look found. One that nobody waits for any more, or that was cut short by the end of the daemon, says
 // nothing.
-func (ls *looks) answer(key lookKey, asked *look, image registry.Image, refusal *registry.Refusal) {
+func (ls *looks) answer(key lookKey, asked *look, image registry.Image, approval *review.Approval, refusal *registry.Refusal) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.pending--
 	if ls.known[key] == asked && ls.ctx.Err() == nil {
-		asked.asked, asked.answered, asked.image, asked.refusal = false, true, image, refusal
+		asked.asked, asked.answered, asked.image, asked.approval, asked.refusal = false, true, image, approval, refusal
 		asked.due = time.Time{}
 		if refusal != nil && refusal.Reason.Again(asked.query.Image.Digest != "") {
 			// Those that were told to come back at the same time do not all do so.

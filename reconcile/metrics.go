@@ -8,6 +8,7 @@ import (
 
 	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 )
 
 // metrics are those of the daemon itself; the registry client has its own.
@@ -26,6 +27,7 @@ type metrics struct {
 	drifts         *prometheus.GaugeVec
 	writeConflicts prometheus.Counter
 	looksPending   prometheus.Gauge
+	reviews        *prometheus.GaugeVec
 	buildInfo      *prometheus.GaugeVec
 }
 
@@ -73,6 +75,8 @@ func newMetrics(version string) *metrics {
 			Name: "tidewaiter_write_conflicts_total", Help: "Commits refused because somebody else wrote first; each is planned again."}),
 		looksPending: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tidewaiter_verifications_pending", Help: "Verifications asked for and not answered yet."}),
+		reviews: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tidewaiter_reviews", Help: "Open pull requests that change the catalog, by verdict."}, []string{"state"}),
 		buildInfo: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tidewaiter_build_info", Help: "Always 1; the labels say what is running."}, []string{"version", "goversion"}),
 	}
@@ -105,6 +109,7 @@ func newMetrics(version string) *metrics {
 	for _, state := range specStates {
 		m.specs.WithLabelValues(state)
 	}
+	m.reviewsAre(nil)
 	m.stall("")
 	m.buildInfo.WithLabelValues(version, runtime.Version()).Set(1)
 	return m
@@ -113,7 +118,7 @@ func newMetrics(version string) *metrics {
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.passes, m.gitOperations, m.gitDuration, m.lastSuccess, m.specs, m.refusals, m.stalled, m.releases, m.lag,
-		m.findings, m.audits, m.drifts, m.writeConflicts, m.looksPending, m.buildInfo,
+		m.findings, m.audits, m.drifts, m.writeConflicts, m.looksPending, m.reviews, m.buildInfo,
 	}
 }
 
@@ -157,6 +162,13 @@ func (m *metrics) stall(reason release.Reason) {
 			value = 1
 		}
 		m.stalled.WithLabelValues(string(r)).Set(value)
+	}
+}
+
+// reviewsAre counts the open pull requests by verdict.
+func (m *metrics) reviewsAre(counts map[review.State]int) {
+	for _, state := range []review.State{review.Success, review.Failure, review.Pending, review.Error} {
+		m.reviews.WithLabelValues(string(state)).Set(float64(counts[state]))
 	}
 }
 

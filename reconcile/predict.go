@@ -128,7 +128,7 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 			return checker.check(c)
 		},
 		Look: func(l release.Look) (release.Answer, bool) {
-			if reason := before.Refused(l.Commit); reason != "" {
+			if reason := before.Refused(l.Commit); ofRegistry(reason) {
 				return release.Answer{Reason: reason}, true // as the daemon found it last
 			}
 			if !asks && l.Commit == merged {
@@ -175,7 +175,7 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 		}
 	}
 	if compared, ok := checker.made[merged]; ok {
-		prediction.Findings = compared.findings
+		prediction.Findings = compared.recorded()
 		if compared.baseline != nil && !compared.unknown {
 			prediction.Needs = release.Mode(compared.Needs)
 		}
@@ -200,6 +200,13 @@ func (p Predictor) predict(ctx context.Context, spec *schema.Image, policy relea
 		prediction.Redact()
 	}
 	return prediction, nil
+}
+
+// ofRegistry reports whether a reason is what a registry answered. Whether a mode is true is judged anew: it is held to another
+// release where the merge withdraws one.
+func ofRegistry(r release.Reason) bool {
+	kind := r.Kind()
+	return (kind == release.Retried || kind == release.Transient) && r != release.UpgradeContradicted && r != release.UpgradeUnknown
 }
 
 // state is what is known of an image: nothing where it is new, or nobody wrote anything.

@@ -45,6 +45,7 @@ func (d *Daemon) readStatus(ctx context.Context, now refs) error {
 			return err
 		}
 	}
+	d.untold.all = true // somebody else wrote: it may be of any image
 	d.read, d.seen, d.statuses = true, seen{refs: refs{status: now.status}, root: root}, statuses
 	d.catalog, d.held, d.ahead, d.walked = nil, d.written.Held, 0, gitrepo.Hash{}
 	if d.written.Observed != "" {

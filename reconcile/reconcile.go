@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,7 @@ type Daemon struct {
 	metrics  *metrics
 	looks    *looks
 	audits   *audits
+	reviews  *reviews // nil where none are wanted
 	hurry    chan string
 	good     atomic.Int64 // when the last good pass ended, in Unix nanoseconds
 	store    atomic.Pointer[web.Store]
@@ -44,6 +46,12 @@ type Daemon struct {
 	policy    policy
 	rewritten bool          // the branch no longer holds what was observed
 	trusted   *gitrepo.Hash // the tree of status files that a daemon wrote, where they are beside the catalog
+
+	// What the reviews were told of last, and what they are to be told with the next good pass.
+	untold    news
+	heads     gitrepo.Refs
+	reviewed  reviewedOn
+	baseFiles map[string]baseFile
 }
 
 // refs are the two branches that matter; zero where there is none.
@@ -86,14 +94,26 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	registries.Log = cfg.Log
 	d.registry = registry.New(registries)
 	d.looks = newLooks(ctx, d.registry.Pull, cfg.Now)
+	if cfg.Reviews.Forge != nil {
+		d.looks.approvals = &approvals{forge: cfg.Reviews.Forge, log: cfg.Log, calls: map[string]*approvalCall{}}
+	}
 	d.audits = newAudits(cfg.AuditInterval, cfg.Settle)
+	if len(cfg.Reviews.Refs) > 0 {
+		if d.reviews, err = newReviews(cfg, d.registry, d.metrics); err != nil {
+			return nil, errors.Join(err, repo.Close())
+		}
+	}
 	return d, nil
 }
 
 // Close waits for the looks on their way, whose context must have ended, and removes what was cached of the repository.
 func (d *Daemon) Close() error {
 	d.looks.Wait()
-	return d.repo.Close()
+	err := d.repo.Close()
+	if d.reviews != nil {
+		err = errors.Join(err, d.reviews.repo.Close())
+	}
+	return err
 }
 
 // Run passes over the catalog until the context ends: at every interval, when registries have answered, when a look is due
@@ -102,6 +122,11 @@ func (d *Daemon) Close() error {
 // Errors of a pass are logged and the next pass tries again, since all of them may be gone by then; only what no later pass
 // can heal ends the daemon.
 func (d *Daemon) Run(ctx context.Context) error {
+	if d.reviews != nil {
+		var reviewing sync.WaitGroup
+		reviewing.Go(func() { d.reviews.run(ctx) })
+		defer reviewing.Wait()
+	}
 	for {
 		err := d.Pass(ctx)
 		pause := d.cfg.Interval
@@ -128,6 +153,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case name := <-d.hurry:
 			d.registry.Hurry()
 			d.looks.Hurry(name)
+			d.reviews.tell(func(n *news) { n.hurried = append(n.hurried, name) })
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
@@ -189,11 +215,12 @@ func (d *Daemon) Pass(ctx context.Context) (err error) {
 
 // listRefs asks where the branches are. This is all that a quiet pass costs.
 func (d *Daemon) listRefs(ctx context.Context) (refs, error) {
-	found, err := d.repo.Refs(ctx, d.cfg.Branch, d.cfg.StatusBranch)
+	found, err := d.repo.Refs(ctx, append([]string{d.cfg.Branch, d.cfg.StatusBranch}, d.cfg.Reviews.Refs...)...)
 	if err != nil {
 		return refs{}, err
 	}
 	now := refs{found.Branch(d.cfg.Branch), found.Branch(d.cfg.StatusBranch)}
+	d.noticeHeads(found)
 	if now.catalog.IsZero() {
 		return refs{}, fmt.Errorf("branch %q is not in %s; push it, or name another with --branch", d.cfg.Branch, d.repo)
 	}
@@ -207,6 +234,7 @@ func (d *Daemon) passed(err error) {
 	d.metrics.looksPending.Set(float64(d.looks.Pending()))
 	if err == nil {
 		d.publish()
+		d.noticeBase()
 		now := d.cfg.Now()
 		d.good.Store(now.UnixNano())
 		d.metrics.lastSuccess.Set(float64(now.UnixMilli()) / 1000)
@@ -241,6 +269,9 @@ func (d *Daemon) Ready() bool {
 // Metrics are the daemon's and its registry client's, and those of images where they are wanted.
 func (d *Daemon) Metrics() []prometheus.Collector {
 	all := append(d.metrics.collectors(), d.registry.Metrics()...)
+	if d.cfg.Reviews.Forge != nil {
+		all = append(all, d.cfg.Reviews.Forge.Collectors()...)
+	}
 	if d.cfg.MetricsPerImage {
 		all = append(all, imageMetrics{d.Store})
 	}

@@ -86,6 +86,7 @@ func (d *Daemon) wrote(commit gitrepo.Hash, p plan) error {
 		d.trusted = &root
 	}
 	d.seen.status, d.seen.root, d.written, d.ahead = commit, root, p.catalog, 0
+	d.noticeWritten(p)
 	for _, n := range p.images {
 		n.written = n.status
 		n.hash = gitrepo.Hash{} // it is read again only when somebody else writes
@@ -206,7 +207,7 @@ func (d *Daemon) recordOf(name string, r release.Release, compared comparison) s
 		Mode:       schema.Modes{Asked: r.Upgrade.Mode, Carried: r.Carried, Applied: r.Mode},
 		ReleasedAt: r.Time,
 		Request:    schema.RequestCommit{Commit: r.Request.ID, Time: r.Request.Time},
-		ApprovedBy: schema.Approval{Author: r.Request.Author, Committer: r.Request.Committer, Source: "git"},
+		ApprovedBy: approvedBy(r.Request.Author, r.Request.Committer, d.looks.Approval(name, r.Request.ID, r.Image)),
 		Image:      r.Image,
 		Upgrade:    r.Upgrade,
 		Verify:     "layers",

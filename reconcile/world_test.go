@@ -472,10 +472,18 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// patience is how long something may take that happens in the background; less where tests are expected to fail.
+func patience() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("TIDEWAITER_TEST_PATIENCE")); err == nil {
+		return d
+	}
+	return 20 * time.Second
+}
+
 // eventually waits for what another goroutine brings about.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience()); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain: %s", what)
 		}

@@ -55,6 +55,7 @@ var (
 	ErrRewritten   = errors.New("history was rewritten: the known commit is not on the branch's first-parent chain")
 	ErrNoFork      = errors.New("it has no commit in common with the branch it is to be merged into, as far as was looked; rebase it on that branch")
 	ErrTooLarge    = errors.New("too large")
+	ErrCAFile      = errors.New("the CA file cannot be used")
 )
 
 // Options say where a repository is and how to get in. Files are read again at every use, so that a rotated secret needs no

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -157,6 +158,16 @@ func (r *Repo) Blob(hash Hash, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("reading file: %w", err)
 	}
 	return content, nil
+}
+
+// Size is that of a file in a tree that is here, in bytes; of one that was too large to be kept it is only known to be larger than
+// any limit of Blob.
+func (r *Repo) Size(hash Hash) int64 {
+	size, ok := r.store.size(hash)
+	if !ok {
+		return math.MaxInt64
+	}
+	return size
 }
 
 // A walk collects the differences of trees.

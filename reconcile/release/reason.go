@@ -56,6 +56,9 @@ const (
 	DigestMissing Reason = "DigestMissing"
 )
 
+// DigestChangedSinceReview is said of a release with another digest than the one that reviewers saw. It decides nothing.
+const DigestChangedSinceReview Reason = "DigestChangedSinceReview"
+
 // Kind is what has to happen before a refused request is looked at again.
 type Kind uint8
 
@@ -124,18 +127,19 @@ func (r Reason) Message() string {
 }
 
 var states = map[Reason]string{
-	Released:         "the newest request is released",
-	AlreadyReleased:  "the image is the one already released, so no new version was made; push a new image and declare it as an upgrade",
-	Delisted:         "the spec was deleted; channels are empty, exact versions still resolve",
-	Verifying:        "the pull is being verified",
-	Ready:            "every spec is valid and releases go on",
-	SpecsInvalid:     "some files under images/ cannot be used; correct them at the places named",
-	HistoryRewritten: "the branch no longer holds the commit observed last; put it back, or accept with --accept-rewrite and the commit to go on from",
-	DelistingHeld:    "one commit deletes more than half of the specs; restore them, or accept with --accept-delisting and that commit",
-	StatusMissing:    "the status branch lacks what was written there; restore it, nothing is released until then",
-	IndexMoved:       "the tag names another index of the same images; channels serve what was released",
-	ContentMoved:     "the tag names another image now; channels serve what was released, declare an upgrade to release the new one",
-	TagGone:          "the registry no longer has the tag; channels serve the digest, see that it is not collected as garbage",
-	DigestMissing:    "the registry no longer has what channels serve; push it again to the letter, or withdraw the version",
-	StatusTampered:   "somebody else changed the status files; revert that commit, nothing is released until then",
+	Released:                 "the newest request is released",
+	AlreadyReleased:          "the image is the one already released, so no new version was made; push a new image and declare it as an upgrade",
+	Delisted:                 "the spec was deleted; channels are empty, exact versions still resolve",
+	Verifying:                "the pull is being verified",
+	Ready:                    "every spec is valid and releases go on",
+	SpecsInvalid:             "some files under images/ cannot be used; correct them at the places named",
+	HistoryRewritten:         "the branch no longer holds the commit observed last; put it back, or accept with --accept-rewrite and the commit to go on from",
+	DelistingHeld:            "one commit deletes more than half of the specs; restore them, or accept with --accept-delisting and that commit",
+	StatusMissing:            "the status branch lacks what was written there; restore it, nothing is released until then",
+	IndexMoved:               "the tag names another index of the same images; channels serve what was released",
+	ContentMoved:             "the tag names another image now; channels serve what was released, declare an upgrade to release the new one",
+	TagGone:                  "the registry no longer has the tag; channels serve the digest, see that it is not collected as garbage",
+	DigestMissing:            "the registry no longer has what channels serve; push it again to the letter, or withdraw the version",
+	DigestChangedSinceReview: "the tag was pushed again between the review and the merge; look at the new image, and set requireDigest to rule it out",
+	StatusTampered:           "somebody else changed the status files; revert that commit, nothing is released until then",
 }

@@ -63,3 +63,27 @@ func Escape(text string) string { return escaper.Replace(text) }
 
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", "`", "&#96;", "*", "&#42;", "_", "&#95;",
 	"[", "&#91;", "]", "&#93;", "\\", "&#92;", "@", "&#64;", "#", "&#35;", "~", "&#126;", ":", "&#58;", "\n", " ", "\r", " ")
+
+// Comment is a review as a comment on its pull request, with a link to the page that shows it, where there is one.
+func (r Review) Comment(link string) string {
+	var b strings.Builder
+	marks := map[State]string{Success: "✔", Failure: "✗", Pending: "…", Error: "?"}
+	fmt.Fprintf(&b, "### %s %s\n\n", marks[r.State], Escape(r.Summary))
+	for _, made := range r.Released {
+		mark := "✔"
+		if made.Changed() {
+			mark = "⚠"
+		}
+		fmt.Fprintf(&b, "- %s %s\n", mark, Code(made.String()))
+	}
+	if len(r.Released) > 0 {
+		b.WriteString("\n")
+	}
+	b.WriteString(r.Markdown())
+	fmt.Fprintf(&b, "\n<sub>tidewaiter looked at %.12s", r.Head)
+	if link != "" {
+		fmt.Fprintf(&b, ", [full report](<%s>)", link)
+	}
+	b.WriteString("</sub>\n")
+	return b.String()
+}

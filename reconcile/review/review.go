@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"tidewaiter/reconcile/contract"
 	"tidewaiter/reconcile/release"
@@ -41,7 +42,7 @@ type Prediction struct {
 	// From is the newest release so far; both versions are left out where they are not known.
 	From    *release.Version `json:"from,omitempty"`
 	Version *release.Version `json:"version,omitempty"`
-	Mode    release.Mode     `json:"mode"` // as it would be applied
+	Mode    release.Mode     `json:"mode,omitzero"` // as it would be applied; left out where the spec is deleted
 	// Reference is what the registry has, pinned, and Digest the digest of that where the spec names only a tag; both where it could be read.
 	Reference string                 `json:"reference,omitempty"`
 	Digest    release.Digest         `json:"digest,omitempty"`
@@ -202,6 +203,10 @@ func (p Prediction) Details() (lines []string) {
 		}
 	}
 	for _, f := range p.Findings {
+		if f.Text == "" { // of a private image
+			lines = append(lines, fmt.Sprintf("%s: %s", f.Level, f.Rule))
+			continue
+		}
 		lines = append(lines, fmt.Sprintf("%s: %s; %s", f.Level, f, f.Advice))
 	}
 	if p.Reason == release.Released && p.Needs != 0 && p.Needs < p.Mode {
@@ -218,7 +223,7 @@ func (p Prediction) Details() (lines []string) {
 	for _, a := range p.Unused {
 		lines = append(lines, "warn: "+UnusedAccept(a))
 	}
-	if p.Digest != "" {
+	if p.Digest != "" && (p.Reason == release.Released || p.Reason == release.InvalidSpec) {
 		lines = append(lines, "pin: to release exactly this image, add digest: "+string(p.Digest))
 	}
 	return lines
@@ -256,4 +261,42 @@ func (p *Prediction) Redact() {
 	if p.Verdict != nil {
 		p.Verdict = &release.Verdict{Baseline: p.Verdict.Baseline, Right: p.Verdict.Right}
 	}
+}
+
+// Review is a pull request as it was seen last.
+type Review struct {
+	Number  int       `json:"number"`
+	Ref     string    `json:"ref"`
+	Head    string    `json:"head"`
+	Subject string    `json:"subject,omitempty"` // of the head's commit; free text
+	Author  string    `json:"author,omitempty"`  // of the head's commit; free text
+	Time    time.Time `json:"time,omitzero"`     // of the head's commit
+	State   State     `json:"state"`
+	Summary string    `json:"summary"` // of fixed words, names and versions
+	Report
+	Looked time.Time `json:"looked,omitzero"` // when registries were asked last
+	// Merged is true once the base has all that the head changes, and Released what came of it since.
+	Merged   bool       `json:"merged,omitempty"`
+	Released []Released `json:"released,omitempty"`
+}
+
+// Released is a release that came of a review.
+type Released struct {
+	Name    string          `json:"name"`
+	Version release.Version `json:"version"`
+	Digest  release.Digest  `json:"digest"`
+	// Reviewed is the digest that the review was of, where that is another.
+	Reviewed release.Digest `json:"reviewed,omitempty"`
+}
+
+// Changed reports whether something else was released than was reviewed.
+func (r Released) Changed() bool { return r.Reviewed != "" }
+
+// String says what was released.
+func (r Released) String() string {
+	if r.Changed() {
+		return fmt.Sprintf("%s %s is released with %s and was reviewed with %s: %s: %s",
+			r.Name, r.Version, r.Digest, r.Reviewed, release.DigestChangedSinceReview, release.DigestChangedSinceReview.Message())
+	}
+	return fmt.Sprintf("%s %s is released with %s, as it was reviewed", r.Name, r.Version, r.Digest)
 }
