@@ -140,6 +140,13 @@ func TestBrowser(t *testing.T) {
 		return ok && ready(i.Status) == "InvalidSpec"
 	})
 
+	parrot := strings.Replace(greeterSpec(w, "1.0", "compatible-fix", "", "Says it again."), "name: greeter", "name: parrot", 1)
+	for number, spec := range map[int]string{90: parrot, 91: strings.Replace(parrot, "mode: ", "mood: ", 1)} {
+		if _, err := w.propose(ctx, teller, number, fmt.Sprintf("Add parrot %d", number), map[string]string{"images/demo/parrot.yaml": spec}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	b := newTab(t, w.pageURL)
 	run := func(name string, test func(*tab)) {
 		t.Run(name, func(t *testing.T) {
@@ -207,6 +214,14 @@ func TestBrowser(t *testing.T) {
 		b.open("/failing")
 		b.wants("UpgradeContradicted", "greeter", "declare the mode that is right", "InvalidSpec", "images/tools/kubectl.yaml:6:3:")
 	})
+	run("pull requests", func(b *tab) {
+		b.open("/reviews")
+		b.wants("Add parrot 90", "releases parrot 1.0.0", "success", "failure", "greeter 1.1.1 is released")
+		b.do(chromedp.Click(`a[href="/reviews/90"]`), chromedp.WaitVisible(`ul.findings`))
+		b.wants("Pull request 90", "✔ parrot 1.0.0 (compatible-fix)", "latest becomes 1.0.0", "linux/arm64", "pin: ")
+		b.open("/reviews/91")
+		b.wants("images/demo/parrot.yaml:13:5: unknown field \"mood\"")
+	})
 	run("without scripts", func(b *tab) {
 		b.do(emulation.SetScriptExecutionDisabled(true))
 		b.open("/?q=toolchain")
@@ -226,6 +241,7 @@ func TestBrowser(t *testing.T) {
 	pages := map[string]string{
 		"list": "/", "search": "/?q=go&category=build", "nothing-found": "/?q=nothing", "image": "/images/go-builder", "dockerfile": "/images/node-builder",
 		"in-flight": "/images/greeter", "invalid": "/images/kubectl", "failing": "/failing", "error": "/nowhere",
+		"reviews": "/reviews", "review-good": "/reviews/90", "review-bad": "/reviews/91",
 	}
 	run("looks", func(b *tab) {
 		axe := axeCore(b.TB)

@@ -113,12 +113,14 @@ spec:
 `, w.host("docker.io"), tag, mode, from, notes)
 }
 
+func greeterImage(tag string) registrytest.Image {
+	return registrytest.Image{Seed: "greeter " + tag, Platforms: []string{"linux/amd64", "linux/arm64"}}
+}
+
 // upgrade merges a spec of the greeter and waits for the channels that must come of it, as "channel version".
 func upgrade(tag, mode, from, notes string, want ...string) func(context.Context, *world, *teller) error {
 	return func(ctx context.Context, w *world, t *teller) error {
-		if _, err := w.push(ctx, "docker.io", "demo/greeter", tag, registrytest.Image{
-			Seed: "greeter " + tag, Platforms: []string{"linux/amd64", "linux/arm64"},
-		}); err != nil {
+		if _, err := w.push(ctx, "docker.io", "demo/greeter", tag, greeterImage(tag)); err != nil {
 			return err
 		}
 		return mergeGreeter(ctx, w, t, greeterSpec(w, tag, mode, from, notes), "Upgrade greeter: "+notes, want...)
@@ -186,8 +188,34 @@ var story = []step{
 		play:  upgrade("1.1", "compatible-feature", "", "Says hello in Frisian.", "latest 1.1.0", "1.latest 1.1.0"),
 	},
 	{
-		title: "A compatible fix",
-		text:  "patch+1.",
+		title: "A pull request gets its verdict",
+		text:  "Before anybody merges, the daemon says what merging would do: at first that it cannot, then as which version.",
+		play: func(ctx context.Context, w *world, t *teller) error {
+			if _, err := w.push(ctx, "docker.io", "demo/greeter", "1.1-fixed", greeterImage("1.1-fixed")); err != nil {
+				return err
+			}
+			for _, change := range []struct{ mode, subject, want string }{
+				{"fix", "Spell it right", "1 problem to correct"},
+				{"compatible-fix", "Spell it right, and the mode", "releases greeter 1.1.0 → 1.1.1"},
+			} {
+				spec := greeterSpec(w, "1.1-fixed", change.mode, "", "Spells it right.")
+				r, err := w.propose(ctx, t, t.steps, change.subject, map[string]string{greeter: spec})
+				if err != nil {
+					return err
+				}
+				for _, problem := range r.Problems {
+					t.result("%s", problem)
+				}
+				if t.result("%s: %s", r.State, r.Summary); r.Summary != change.want {
+					return fmt.Errorf("want %s", change.want)
+				}
+			}
+			return nil
+		},
+	},
+	{
+		title: "It is merged: a compatible fix",
+		text:  "patch+1, as was said.",
 		play:  upgrade("1.1-fixed", "compatible-fix", "", "Spells it right.", "latest 1.1.1", "1.latest 1.1.1"),
 	},
 	{

@@ -24,6 +24,7 @@ import (
 	"tidewaiter/reconcile/registry"
 	"tidewaiter/reconcile/registry/registrytest"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 	"tidewaiter/reconcile/web"
 	"tidewaiter/schema"
 )
@@ -116,12 +117,16 @@ func (w *world) startDaemon(ctx context.Context, log *slog.Logger) (err error) {
 		Interval: demoInterval, Settle: 15 * time.Minute,
 		Author:  gitrepo.Person{Name: "tidewaiter", Email: "tidewaiter@localhost"},
 		Version: buildVersion(), Log: log, Now: time.Now, MetricsPerImage: true,
+		Reviews: reconcile.ReviewConfig{Refs: []string{"refs/pull/*/head"}, Most: 10, Age: 24 * time.Hour, Interval: time.Minute},
 	})
 	if err != nil {
 		return err
 	}
 	w.closers = append(w.closers, w.daemon.Close)
-	server, err := web.Listen("127.0.0.1:0", web.Options{Ready: w.daemon.Ready, Metrics: w.daemon.Metrics(), Store: w.daemon.Store, Version: buildVersion(), Log: log})
+	server, err := web.Listen("127.0.0.1:0", web.Options{
+		Ready: w.daemon.Ready, Metrics: w.daemon.Metrics(), Store: w.daemon.Store, Reviews: w.daemon.Reviews,
+		Version: buildVersion(), Log: log,
+	})
 	if err != nil {
 		return err
 	}
@@ -299,6 +304,43 @@ func (w *world) merge(ctx context.Context, t *teller, subject string, files map[
 	}
 	w.daemon.Hurry()
 	return nil
+}
+
+// propose writes files on a branch and pushes it as the head of a pull request, as a forge does, and waits for the verdict.
+func (w *world) propose(ctx context.Context, t *teller, number int, subject string, files map[string]string) (review.Review, error) {
+	ref := fmt.Sprintf("refs/pull/%d/head", number)
+	for _, command := range [][]string{
+		{"checkout", "--quiet", "-B", fmt.Sprintf("change-%d", number), "main"},
+		{"add", "--all"},
+		{"commit", "--quiet", "--message", subject},
+		{"push", "--quiet", "--force", "origin", "HEAD:" + ref},
+		{"checkout", "--quiet", "main"},
+	} {
+		if command[0] == "add" {
+			if err := w.write(files); err != nil {
+				return review.Review{}, err
+			}
+		}
+		if err := w.git(ctx, w.clone, command...); err != nil {
+			return review.Review{}, err
+		}
+	}
+	t.command("git push origin HEAD:%s    # %s", ref, subject)
+	w.daemon.Hurry()
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	for {
+		for _, r := range w.daemon.Reviews() {
+			if r.Number == number && r.Subject == subject && r.State != review.Pending {
+				return r, nil
+			}
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return review.Review{}, fmt.Errorf("pull request %d has no verdict after %s", number, demoPatience)
+		}
+	}
 }
 
 func (w *world) write(files map[string]string) error {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"tidewaiter/reconcile/gitrepo/gittest"
 	"tidewaiter/reconcile/registry/registrytest"
 	"tidewaiter/reconcile/release"
+	"tidewaiter/reconcile/review"
 )
 
 var updateReadme = flag.Bool("update-readme", false, "write the generated tables of README.md")
@@ -50,7 +53,8 @@ func TestReadmeTables(t *testing.T) {
 	}
 }
 
-// metricsTable has every metric of a daemon that released an image from a registry that tells its quota, which is all there are.
+// metricsTable has every metric of a daemon that released an image from a registry and asked a forge which both tell their quota,
+// which is all there are.
 func metricsTable(t *testing.T) string {
 	t.Helper()
 	hub, err := registrytest.Start(registrytest.Options{})
@@ -88,6 +92,7 @@ spec:
 	daemon, err := reconcile.New(t.Context(), reconcile.Config{
 		Git: gitrepo.Options{URL: git.Repo(repoName), Dir: t.TempDir()}, Branch: "main", StatusBranch: "status",
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, MetricsPerImage: true,
+		Reviews: reconcile.ReviewConfig{Refs: []string{"refs/pull/*/head"}, Forge: forgeThatTellsItsQuota(t)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +118,32 @@ spec:
 		}
 	}
 	return b.String()
+}
+
+// forgeThatTellsItsQuota was asked once.
+func forgeThatTellsItsQuota(t *testing.T) review.Forge {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-RateLimit-Remaining", "4999")
+		w.Header().Set("X-RateLimit-Reset", fmt.Sprint(time.Now().Add(time.Hour).Unix()))
+		fmt.Fprint(w, "[]")
+	}))
+	t.Cleanup(server.Close)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	forge, err := review.NewForge(review.ForgeOptions{
+		Kind: "github", API: server.URL, Repository: "https://github.com/acme/catalog", Branch: "main", TokenFile: token,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := forge.Open(t.Context(), "main", 1); err != nil {
+		t.Fatal(err)
+	}
+	return forge
 }
 
 // described are the names of the metrics that collectors may have.
@@ -161,5 +192,6 @@ func reasonsTable() string {
 	for _, finding := range release.Findings() {
 		fmt.Fprintf(&b, "| `%s` | %s | at each audit |\n", finding, finding.Message())
 	}
+	fmt.Fprintf(&b, "| `%s` | %s | said of a pull request; decides nothing |\n", release.DigestChangedSinceReview, release.DigestChangedSinceReview.Message())
 	return b.String()
 }

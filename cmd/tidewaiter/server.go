@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +22,9 @@ import (
 
 // source is where a command reads a catalog's state from: its repository, or the page of a daemon.
 type source struct {
-	git    gitFlags
-	server string
+	git       gitFlags
+	server    string
+	tokenFile string // shown to the server; empty for none
 }
 
 func (s *source) add(cmd *cobra.Command) {
@@ -78,10 +81,10 @@ func (s *source) image(cmd *cobra.Command, name string) (shown web.Shown, err er
 	return shown, err
 }
 
-// resolve is what a channel or version means.
-func (s *source) resolve(cmd *cobra.Command, name, channel string) (resolved web.Resolved, err error) {
+// resolve is what a channel or version means; with a query to a debug project.
+func (s *source) resolve(cmd *cobra.Command, name, channel string, query url.Values) (resolved web.Resolved, err error) {
 	if s.server != "" {
-		return resolved, s.ask(cmd.Context(), &resolved, nil, "resolve", name, channel)
+		return resolved, s.ask(cmd.Context(), &resolved, query, "resolve", name, channel)
 	}
 	err = withStatuses(cmd, &s.git, func(statuses *reconcile.Statuses) error {
 		resolved, err = statuses.Resolve(name, channel)
@@ -109,7 +112,14 @@ func (s *source) ask(ctx context.Context, into any, query url.Values, elements .
 	if err != nil {
 		return fmt.Errorf("--server: %w", err)
 	}
-	answer, err := (&http.Client{Timeout: time.Minute}).Do(request)
+	if s.tokenFile != "" {
+		token, err := os.ReadFile(s.tokenFile)
+		if err != nil {
+			return fmt.Errorf("reading the token: %w", err)
+		}
+		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	}
+	answer, err := (&http.Client{Timeout: time.Minute}).Do(request) // which shows the header to no other host
 	if err != nil {
 		return fmt.Errorf("asking the daemon: %w", err)
 	}

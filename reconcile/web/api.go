@@ -23,15 +23,16 @@ var openAPI []byte
 
 // api answers programs. It is read only; errors are problem details (RFC 9457).
 type api struct {
-	store func() *Store
-	build string // of the daemon: another one may answer differently
+	store   func() *Store
+	reviews reviews
+	build   string // of the daemon: another one may answer differently
 }
 
 func (a api) register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/images", a.current(a.images))
 	mux.HandleFunc("GET /api/v1/images/{name}", a.current(a.image))
 	mux.HandleFunc("GET /api/v1/images/{name}/versions", a.current(a.versions))
-	mux.HandleFunc("GET /api/v1/resolve/{name}/{channel}", a.current(a.resolved))
+	mux.HandleFunc("GET /api/v1/resolve/{name}/{channel}", a.resolve)
 	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-cache")
 		serveFile(w, r, openAPI, "application/json", hashOf(openAPI))
@@ -164,6 +165,15 @@ func (a api) versions(w http.ResponseWriter, r *http.Request, s *Store) {
 		})
 	}
 	write(w, versions)
+}
+
+// resolve answers everybody with what is released, and a debug project with what a pull request would release.
+func (a api) resolve(w http.ResponseWriter, r *http.Request) {
+	if q := r.URL.Query(); q.Has("project") || q.Has("review") {
+		a.reviews.candidate(w, r)
+		return
+	}
+	a.current(a.resolved)(w, r)
 }
 
 func (a api) resolved(w http.ResponseWriter, r *http.Request, s *Store) {

@@ -31,24 +31,29 @@ func (h Hooks) register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /hooks/recheck", h.recheck)
 }
 
-// secret is the secret, or nothing where there is none that could be used: then nobody is let in.
-func (h Hooks) secret() []byte {
+// Secret reads the secret. Where there is none that could be used nobody is let in, and the error says why.
+func (h Hooks) Secret() ([]byte, error) {
 	content, err := os.ReadFile(h.SecretFile)
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("reading the secret of the hooks: %w", err)
 	}
-	return []byte(strings.TrimRight(string(content), "\r\n"))
+	secret := strings.TrimRight(string(content), "\r\n")
+	if secret == "" {
+		return nil, fmt.Errorf("the secret of the hooks is empty: %s", h.SecretFile)
+	}
+	return []byte(secret), nil
 }
 
-// push takes the push events of GitHub, Gitea, Forgejo and GitLab, and of whoever signs like GitHub.
+// push takes the push events of GitHub, Gitea, Forgejo and GitLab, and of whoever else signs: in X-Signature, as Flux takes it, or
+// like GitHub.
 func (h Hooks) push(w http.ResponseWriter, r *http.Request) {
-	secret := h.secret()
+	secret, none := h.Secret()
 	mac := hmac.New(sha256.New, secret)
 	if n, err := io.Copy(mac, io.LimitReader(r.Body, maxHook+1)); err != nil || n > maxHook {
 		answer(w, http.StatusRequestEntityTooLarge, "the event could not be read, or is too large")
 		return
 	}
-	if len(secret) == 0 || !signed(r.Header, mac.Sum(nil), secret) {
+	if none != nil || !signed(r.Header, mac.Sum(nil), secret) {
 		answer(w, http.StatusUnauthorized, "the signature is missing or wrong; the secret of the hook is that of --hook-secret-file")
 		return
 	}
@@ -59,7 +64,7 @@ func (h Hooks) push(w http.ResponseWriter, r *http.Request) {
 // signed reports whether a request shows that its sender knows the secret: by an HMAC-SHA-256 of the body, in the header of one
 // of the forges, or as GitLab does by the secret itself. All comparisons take the same time.
 func signed(h http.Header, mac, secret []byte) bool {
-	for _, name := range []string{"X-Hub-Signature-256", "X-Gitea-Signature", "X-Forgejo-Signature"} {
+	for _, name := range []string{"X-Hub-Signature-256", "X-Gitea-Signature", "X-Forgejo-Signature", "X-Signature"} {
 		shown, err := hex.DecodeString(strings.TrimPrefix(h.Get(name), "sha256="))
 		if err == nil && len(shown) > 0 {
 			return hmac.Equal(shown, mac)
@@ -70,9 +75,9 @@ func signed(h http.Header, mac, secret []byte) bool {
 
 // recheck takes the token as a bearer and, in a JSON body, the name of an image.
 func (h Hooks) recheck(w http.ResponseWriter, r *http.Request) {
-	secret := h.secret()
+	secret, none := h.Secret()
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if len(secret) == 0 || subtle.ConstantTimeCompare([]byte(token), secret) != 1 {
+	if none != nil || subtle.ConstantTimeCompare([]byte(token), secret) != 1 {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="tidewaiter"`)
 		answer(w, http.StatusUnauthorized, "the token is missing or wrong; it is that of --hook-secret-file")
 		return

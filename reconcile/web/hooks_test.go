@@ -41,6 +41,8 @@ func TestHooks(t *testing.T) {
 		"github":                  {"/hooks/push", "X-Hub-Signature-256", "sha256=" + sign("sesame", event), strings.NewReader(event), 202, "pushed"},
 		"gitea":                   {"/hooks/push", "X-Gitea-Signature", sign("sesame", event), strings.NewReader(event), 202, "pushed"},
 		"forgejo":                 {"/hooks/push", "X-Forgejo-Signature", sign("sesame", event), strings.NewReader(event), 202, "pushed"},
+		"generic":                 {"/hooks/push", "X-Signature", "sha256=" + sign("sesame", event), strings.NewReader(event), 202, "pushed"},
+		"generic, with sha1":      {"/hooks/push", "X-Signature", "sha1=" + sign("sesame", event), strings.NewReader(event), 401, ""},
 		"gitlab":                  {"/hooks/push", "X-Gitlab-Token", "sesame", strings.NewReader(event), 202, "pushed"},
 		"nobody":                  {"/hooks/push", "X-Nothing", "", strings.NewReader(event), 401, ""},
 		"an empty signature":      {"/hooks/push", "X-Hub-Signature-256", "sha256=", strings.NewReader(event), 401, ""},

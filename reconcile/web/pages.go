@@ -38,9 +38,10 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src
 
 // pages show people what is in the store. They work without scripts.
 type pages struct {
-	store func() *Store
-	ready func() bool
-	build string
+	store   func() *Store
+	ready   func() bool
+	reviews reviews
+	build   string
 }
 
 // frame is what every page has around it.
@@ -53,7 +54,7 @@ type frame struct {
 func (p pages) register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /static/{name}", p.static)
 	mux.HandleFunc("GET /{$}", p.current(p.unlessSeen(p.list)))
-	mux.HandleFunc("GET /images/{name}", p.current(p.unlessSeen(p.image)))
+	mux.HandleFunc("GET /images/{name}", p.current(p.image))
 	mux.HandleFunc("GET /images/{name}/logo", p.current(p.logo))
 	mux.HandleFunc("GET /failing", p.current(p.failing))
 	mux.HandleFunc("/", p.nothing)
@@ -84,14 +85,25 @@ func (p pages) unlessSeen(do handler) handler {
 }
 
 func (p pages) show(w http.ResponseWriter, status int, name string, data any) {
-	var b bytes.Buffer // so that a template that fails half way shows no half page
+	if page, ok := render(w, name, data); ok {
+		sendPage(w, status, page)
+	}
+}
+
+// render makes a page, whole or not at all.
+func render(w http.ResponseWriter, name string, data any) ([]byte, bool) {
+	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
 		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
-		return
+		return nil, false
 	}
+	return b.Bytes(), true
+}
+
+func sendPage(w http.ResponseWriter, status int, page []byte) {
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	send(w, status, "text/html; charset=utf-8", b.Bytes())
+	send(w, status, "text/html; charset=utf-8", page)
 }
 
 func (p pages) fail(w http.ResponseWriter, status int, detail string) {
@@ -308,6 +320,10 @@ func (p pages) image(w http.ResponseWriter, r *http.Request, s *Store) {
 		p.fail(w, http.StatusNotFound, "The catalog has no image of this name.")
 		return
 	}
+	offered := p.reviews.about(i.Name)
+	if fresh(w, r, fmt.Sprintf("%s-%s-%s", s.Version, p.build, hashOf(fmt.Append(nil, offered)))) {
+		return
+	}
 	spec, specErr := s.Spec(i)
 	records, err := s.Releases(i.Name)
 	if err != nil || specErr != nil {
@@ -320,13 +336,14 @@ func (p pages) image(w http.ResponseWriter, r *http.Request, s *Store) {
 		Ready               release.Condition
 		Drifts              []release.Condition
 		Requests            []asked
+		Offered             []offer
 		Channels, Lines     []release.Channel // those shown at once, and the others
 		Description         template.HTML
 		Publisher, LogoLink string
 		Dockerfile          *dockerfile
 		Records             []record
 		Older               int // releases that are not shown
-	}{frame: frame{Title: i.Name, Version: s.Version}, Image: i, Ready: i.Ready()}
+	}{frame: frame{Title: i.Name, Version: s.Version}, Image: i, Ready: i.Ready(), Offered: offered}
 	for _, c := range i.Status.Conditions {
 		if c.IsDrift() {
 			data.Drifts = append(data.Drifts, c)

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tidewaiter/reconcile/review"
 )
 
 // Options are what is served.
@@ -25,6 +27,10 @@ type Options struct {
 	Metrics []prometheus.Collector
 	// Store is what is known of the catalog now, nil before the first pass.
 	Store func() *Store
+	// Reviews are the pull requests as they were seen last; nil for a daemon that reviews none. Projects is the directory with the tokens of those who may
+	// try what is not merged: PROJECT/token.
+	Reviews  func() []review.Review
+	Projects string
 	// Version is the build's. Pages of another one are other pages.
 	Version string
 	// Hooks, if set, may be called by forges and people.
@@ -50,8 +56,10 @@ func Handler(o Options) http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{Registry: metrics}))
 	if o.Store != nil {
 		build := hashOf([]byte(o.Version + " " + appearance))
-		api{o.Store, build}.register(mux)
-		pages{o.Store, o.Ready, build}.register(mux)
+		rs := reviews{o.Reviews, o.Projects, build}
+		api{o.Store, rs, build}.register(mux)
+		pages{o.Store, o.Ready, rs, build}.register(mux)
+		rs.register(mux)
 	}
 	if o.Hooks != nil {
 		o.Hooks.register(mux)
