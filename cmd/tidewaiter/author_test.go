@@ -9,14 +9,18 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// writePolicy writes catalog.yaml: it names every registry that was started, with its credential where it has one, and the
-// lines given are added to its spec.
+// writePolicy writes catalog.yaml: it names every registry that was started, with its credential where it has one and -unbound does
+// not leave it out, and the lines given are added to its spec.
 func writePolicy(s *stage, _ *testscript.TestScript, args []string) (string, error) {
+	unbound := len(args) > 0 && args[0] == "-unbound"
+	if unbound {
+		args = args[1:]
+	}
 	var b strings.Builder
 	b.WriteString("apiVersion: tidewaiter/v1\nkind: Catalog\nmetadata:\n  name: acme\nspec:\n  registries:\n")
 	for _, h := range s.registries {
 		fmt.Fprintf(&b, "    - host: %s\n", h.host)
-		if h.user != "" {
+		if h.user != "" && !unbound {
 			fmt.Fprintf(&b, "      credentials: %s\n", h.name)
 		}
 	}

@@ -2,38 +2,35 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"tidewaiter/reconcile"
-	"tidewaiter/reconcile/registry"
 )
 
 func newDoctor() *cobra.Command {
-	var git gitFlags
-	var registries registry.Options
+	var flags daemonFlags
 	var output outputFlag
 	cmd := &cobra.Command{
 		Use:   "doctor --repo URL",
 		Short: "Try everything that a daemon needs",
-		Long: `doctor tries everything that tidewaiter run needs with the same flags: the repository, the push, the clock, the policy, the
-specs, what was written, and each registry of the policy with its credential. It changes nothing.
+		Long: `doctor tries everything that tidewaiter run needs with the same flags: the repository, the push, the policy, the specs, what was
+written, each registry of the policy with its credential, the clock, the heads of pull requests, the forge, and the secrets of hooks and
+debug projects. It changes nothing and shows no secret.
 
 It exits with 1 where something is not as it must be, and says what to do.`,
 		Example: "  tidewaiter doctor --repo https://git.acme.dev/catalog --git-password-file /run/secrets/git-token",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := git.check(); err != nil {
+			cfg, err := flags.config(cmd.ErrOrStderr())
+			if err != nil {
 				return err
 			}
-			registries.Proxy = http.ProxyFromEnvironment
-			cfg := reconcile.Config{Git: git.options, Branch: git.branch, StatusBranch: git.statusBranch, Registry: registries, Now: time.Now}
 			t := newTeller(cmd.OutOrStdout())
 			all := []reconcile.Examination{}
 			ill := false
-			err := reconcile.Examine(cmd.Context(), cfg, func(e reconcile.Examination) {
+			secrets := reconcile.Secrets{Hooks: flags.serve.hookSecret, Projects: flags.serve.projects}
+			err = reconcile.Examine(cmd.Context(), cfg, secrets, func(e reconcile.Examination) {
 				all, ill = append(all, e), ill || !e.OK
 				if output.value == "text" {
 					writeExamination(t, e)
@@ -53,12 +50,8 @@ It exits with 1 where something is not as it must be, and says what to do.`,
 			return nil
 		},
 	}
-	f := cmd.Flags()
-	git.add(f)
-	f.StringVar(&registries.CredentialsDir, "credentials-dir", "", "directory with a credential in each sub-directory: username and password, or .dockerconfigjson")
-	f.StringVar(&registries.CAFile, "registry-ca-file", "", "PEM file of certificates to trust for registries besides the system's")
+	flags.add(cmd.Flags())
 	output.add(cmd, "text", "json")
-	f.AddFlagSet(newRun().Flags()) // the flags that nothing of it depends on are taken all the same
 	return cmd
 }
 

@@ -180,6 +180,8 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 	command(exitFailed, "list", "--repo", git.RepoAs(repoName, "ada", wrongGit), "--git-password-file", "", "--git-username", "")
 	file(filepath.Join(credentials, "git"), gitPassword)
 	command(0, "run", "--once")
+	doctor := []string{"doctor", "--hook-secret-file", filepath.Join(credentials, "hook")}
+	command(exitProblems, doctor...)
 	if log := written.String(); strings.Count(log, "reason=AccessDenied") < 6 {
 		t.Errorf("with wrong passwords:\n%s", log)
 	}
@@ -202,6 +204,7 @@ func TestSecretsAreWrittenNowhere(t *testing.T) {
 		}
 		spec(name+"-unbound", r.Host, "team/"+name, "2", ", credentials: "+name, "second")
 	}
+	command(0, doctor...)
 	command(0, "list")
 	command(0, "list", "-o", "json")
 	command(0, "show", "basic", "-o", "json")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/user"
@@ -26,7 +27,7 @@ const repoName = "catalog.git"
 func (s *stage) bare() string { return s.git.Dir(repoName) }
 
 // startGit starts a Git server with an empty repository, and clones it into the directory catalog. Programs find it by
-// TIDEWAITER_REPO; $BARE is its directory.
+// TIDEWAITER_REPO; $BARE is its directory, $GIT the URL of the server.
 func startGit(s *stage, ts *testscript.TestScript, args []string) (string, error) {
 	s.git = gittest.NewServer(s)
 	s.git.Create(repoName)
@@ -44,6 +45,7 @@ func startGit(s *stage, ts *testscript.TestScript, args []string) (string, error
 	s.author.Dir = catalog
 	ts.Setenv("TIDEWAITER_REPO", s.git.Repo(repoName))
 	ts.Setenv("BARE", s.bare())
+	ts.Setenv("GIT", s.git.URL)
 	return "", nil
 }
 
@@ -122,18 +124,46 @@ func serveSSH(listener net.Listener, program string, args ...string) {
 	}
 }
 
-// startRegistry starts the embedded registry; $NAME is its host. Where it asks for a user, the credential NAME has it.
+// startRegistry starts the embedded registry; $NAME is its host. Where it asks for a user, the credential NAME has it; where it speaks
+// TLS, its certificate is the file NAME.pem, which nobody trusts yet.
 func startRegistry(s *stage, ts *testscript.TestScript, args []string) (string, error) {
 	var options registrytest.Options
+	if len(args) > 1 {
+		options.Bearer, options.TLS = args[1] == "bearer", args[1] == "tls"
+	}
 	if len(args) == 4 {
-		options = registrytest.Options{Bearer: args[1] == "bearer", User: args[2], Password: args[3]}
+		options.User, options.Password = args[2], args[3]
 	}
 	r, err := registrytest.Start(options)
 	if err != nil {
 		return "", err
 	}
 	s.Cleanup(func() { r.Close() })
+	if options.TLS {
+		if err := os.WriteFile(filepath.Join(s.work, args[0]+".pem"), r.CA, 0o600); err != nil {
+			return "", err
+		}
+	}
 	return "", s.add(ts, &hub{args[0], r.Host, options.User, r.Put, r}, options.Password)
+}
+
+// startForge starts the API of a forge as Gitea documents it (docs.gitea.com/api), as far as it lists the pull requests of
+// acme/catalog, of which there are none, to who has the token. $FORGE is its URL. That a real one answers so is tested in package review.
+func startForge(s *stage, ts *testscript.TestScript, args []string) (string, error) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.Header.Get("Authorization") != "token "+args[0]:
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.Method != http.MethodGet || r.URL.Path != "/api/v1/repos/acme/catalog/pulls":
+			w.WriteHeader(http.StatusNotFound)
+		default:
+			fmt.Fprint(w, "[]")
+		}
+	}))
+	s.Cleanup(server.Close)
+	ts.Setenv("FORGE", server.URL)
+	return "", nil
 }
 
 // startDistribution starts Debian's docker-registry, which speaks TLS and asks for the user; the credential NAME has it, and
@@ -195,6 +225,25 @@ func fault(s *stage, _ *testscript.TestScript, args []string) (string, error) {
 		instead = refuse(http.StatusServiceUnavailable)
 	case "limited":
 		instead = refuse(http.StatusTooManyRequests)
+	case "forbidden":
+		instead = refuse(http.StatusForbidden)
+	case "odd": // an answer that registries do not give
+		instead = refuse(http.StatusTeapot)
+	case "empty": // nor this one
+		instead = refuse(http.StatusAccepted)
+	case "clock": // it is two hours ahead
+		instead = func(w http.ResponseWriter, _ *http.Request) bool { return wrongClock(w) }
+	case "together": // it answers only while another one of this kind is asked too
+		instead = func(w http.ResponseWriter, _ *http.Request) bool {
+			select {
+			case s.together <- true:
+			case <-s.together:
+			case <-time.After(patience / 2):
+				w.WriteHeader(http.StatusGatewayTimeout)
+				return true
+			}
+			return false
+		}
 	case "lying": // about what a manifest's digest names
 		instead = func(w http.ResponseWriter, r *http.Request) bool {
 			lies := r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/sha256:")
@@ -217,11 +266,17 @@ func fault(s *stage, _ *testscript.TestScript, args []string) (string, error) {
 	return "", nil
 }
 
+// wrongClock dates an answer that is still to be given in two hours' time.
+func wrongClock(w http.ResponseWriter) bool {
+	w.Header().Set("Date", time.Now().Add(2*time.Hour).UTC().Format(http.TimeFormat))
+	return false
+}
+
 // answer answers a request in place of a server, or says that it has not.
 type answer func(http.ResponseWriter, *http.Request) bool
 
 func (s *stage) faultOfGit(kind string) error {
-	const push = "/git-receive-pack"
+	const push, asksToPush = "/git-receive-pack", "service=git-receive-pack"
 	switch kind {
 	case "none":
 		s.git.Heal()
@@ -230,6 +285,17 @@ func (s *stage) faultOfGit(kind string) error {
 	case "slow-push":
 		s.git.Fail(push, func(w http.ResponseWriter, r *http.Request, server http.Handler) {
 			time.Sleep(500 * time.Millisecond)
+			server.ServeHTTP(w, r)
+		})
+	case "push-forbidden": // as where the user may only read
+		s.git.Fail(asksToPush, gittest.Refuse(http.StatusForbidden))
+	case "push-login": // as where everybody may read, and users push
+		s.git.Fail(asksToPush, gittest.Refuse(http.StatusUnauthorized))
+	case "odd": // an answer that Git servers do not give
+		s.git.Fail("/", gittest.Refuse(http.StatusTeapot))
+	case "clock": // it is two hours ahead
+		s.git.Fail("/", func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+			wrongClock(w)
 			server.ServeHTTP(w, r)
 		})
 	default:

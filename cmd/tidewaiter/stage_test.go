@@ -32,6 +32,7 @@ type stage struct {
 	author     *gittest.Author
 	registries []*hub
 	seeds      map[release.Digest]string // of every image pushed
+	together   chan bool                 // where registries meet that answer only together
 }
 
 // hub is one registry of a script: the embedded one, or Debian's docker-registry.
@@ -46,7 +47,7 @@ const patience = 20 * time.Second
 
 func setStage(env *testscript.Env) error {
 	env.Setenv("TIDEWAITER_CREDENTIALS_DIR", filepath.Join(env.WorkDir, "credentials"))
-	env.Values["stage"] = &stage{TB: env.T().(testing.TB), work: env.WorkDir, seeds: map[release.Digest]string{}}
+	env.Values["stage"] = &stage{TB: env.T().(testing.TB), work: env.WorkDir, seeds: map[release.Digest]string{}, together: make(chan bool)}
 	return nil
 }
 
@@ -59,14 +60,15 @@ var words = map[string]command{
 	// Servers.
 	"gitserver":    startGit,          // [USER PASSWORD]
 	"sshserver":    startSSH,          //
-	"registry":     startRegistry,     // NAME [basic|bearer USER PASSWORD]
+	"registry":     startRegistry,     // NAME [tls|bearer|basic USER PASSWORD|bearer USER PASSWORD]
+	"forge":        startForge,        // TOKEN
 	"distribution": startDistribution, // NAME USER PASSWORD
 	"fault":        fault,             // NAME|git KIND
 	"protect":      protect,           // BRANCH WORDS
 
 	// People.
 	"image":  pushImage,   // NAME REPOSITORY:TAG SEED [PLATFORM|-defect]...
-	"policy": writePolicy, // [LINE]...
+	"policy": writePolicy, // [-unbound] [LINE]...
 	"spec":   writeSpec,   // NAME [FIELD=VALUE]...
 	"commit": commit,      // MESSAGE
 	"merge":  merge,       // MESSAGE
@@ -190,7 +192,7 @@ func plain(s *stage, ts *testscript.TestScript, args []string) (string, error) {
 	if s.git != nil {
 		text = strings.ReplaceAll(text, s.git.URL, "http://git")
 		for _, id := range strings.Fields(gittest.Git(s, s.bare(), "rev-list", "--all")) {
-			text = strings.ReplaceAll(text, id[:8]+" ", "COMMIT ")
+			text = strings.NewReplacer(id[:8]+" ", "COMMIT ", id[:8]+",", "COMMIT,").Replace(text)
 		}
 	}
 	text = strings.ReplaceAll(text, s.work, "WORK")

@@ -158,16 +158,6 @@ func (c *Client) Describe(ctx context.Context, q Query) (Image, error) {
 	})
 }
 
-// Ping asks the registry of a query whether it answers and takes the credential; no repository is asked for. Its error is always a
-// *Refusal.
-func (c *Client) Ping(ctx context.Context, q Query) error {
-	_, err := c.visit(ctx, q, func(v visit) (Image, error) {
-		_, err := v.client.Ping(ctx, v.ref("", ""))
-		return Image{}, answered(err, release.RegistryUnavailable)
-	})
-	return err
-}
-
 // visit does something in the repository of a query, and where access is denied does it again with the credential read anew and
 // a client that knows no token yet: the library also answers "unauthorized" when a token server was asked too fast, or a token
 // grew old on the way.
@@ -186,7 +176,7 @@ func (c *Client) visit(ctx context.Context, q Query, do func(visit) (Image, erro
 	if err != nil {
 		return Image{}, AsRefusal(err)
 	}
-	client = r.login(shown)
+	client = r.login(shown, r.door)
 	if image, err = do(visit{c.facts, r.key, client, q.Image.Repository, c.options.Downloaded, c.options.Timeout}); err != nil {
 		return Image{}, AsRefusal(err)
 	}

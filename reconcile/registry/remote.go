@@ -73,7 +73,7 @@ func (c *Client) remote(ctx context.Context, q Query) (*remote, *regclient.RegCl
 		r.known = true
 	}
 	if r.client == nil || r.credential != shown {
-		r.credential, r.client = shown, r.login(shown)
+		r.credential, r.client = shown, r.login(shown, r.door)
 	}
 	return r, r.client, nil
 }
@@ -113,26 +113,36 @@ func (c *Client) connect(key remoteKey, realms []string) (*remote, error) {
 	if c.options.Rate == 0 || loopback(d.host) {
 		d.budget = rate.NewLimiter(rate.Inf, 0)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.options.CAFile != "" {
-		pem, err := os.ReadFile(c.options.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading the CA file: %w", err)
-		}
-		if config.RootCAs, err = x509.SystemCertPool(); err != nil {
-			return nil, fmt.Errorf("reading the system's certificates: %w", err)
-		}
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading the CA file %s: there is no certificate in it", c.options.CAFile)
-		}
+	trusted, err := c.options.Trusted()
+	if err != nil {
+		return nil, err
 	}
-	d.open(config, c.options.PerRegistry)
+	d.open(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted}, c.options.PerRegistry)
 	return &remote{key: key, door: d, concurrency: c.options.PerRegistry, userAgent: c.options.UserAgent}, nil
 }
 
-// login makes a client that shows a credential. The library is told to try once and never to sleep; waiting is for whoever
+// Trusted are the certificates that registries have to be signed by, read from CAFile; nil is the system's alone.
+func (o Options) Trusted() (*x509.CertPool, error) {
+	if o.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(o.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA file: %w", err)
+	}
+	trusted, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("reading the system's certificates: %w", err)
+	}
+	if !trusted.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("reading the CA file %s: there is no certificate in it", o.CAFile)
+	}
+	return trusted, nil
+}
+
+// login makes a client that shows a credential, by way of the registry's door. The library is told to try once and never to sleep; waiting is for whoever
 // asked. It keeps one token per repository, so that no token is good for more than was asked for.
-func (r *remote) login(shown credential) *regclient.RegClient {
+func (r *remote) login(shown credential, door http.RoundTripper) *regclient.RegClient {
 	host := config.Host{
 		Name: r.key.host, Hostname: r.door.host, TLS: config.TLSEnabled,
 		User: shown.user, Pass: shown.password, Token: shown.token,
@@ -145,7 +155,7 @@ func (r *remote) login(shown credential) *regclient.RegClient {
 		regclient.WithConfigHost(host),
 		regclient.WithUserAgent(r.userAgent),
 		regclient.WithRegOpts(
-			reg.WithHTTPClient(&http.Client{Transport: r.door}),
+			reg.WithHTTPClient(&http.Client{Transport: door}),
 			reg.WithRetryLimit(1),
 			reg.WithDelay(time.Nanosecond, time.Nanosecond),
 			reg.WithManifestMax(0, maxManifest),

@@ -168,8 +168,9 @@ func (r *Registry) admits(req *http.Request) bool {
 		token, _ := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		g := r.tokens[token]
-		return slices.Contains(strings.Fields(g.scope), scope(req)) && time.Now().Before(g.until)
+		g, known := r.tokens[token]
+		wanted := scope(req)
+		return known && (wanted == "" || slices.Contains(strings.Fields(g.scope), wanted)) && time.Now().Before(g.until)
 	}
 	return r.options.User == "" || r.knows(req)
 }
@@ -179,7 +180,7 @@ func (r *Registry) knows(req *http.Request) bool {
 	return user == r.options.User && password == r.options.Password
 }
 
-// scope is what a token must be good for to read what is asked for.
+// scope is what a token must be good for to read what is asked for; any will do where nothing of a repository is.
 func scope(req *http.Request) string {
 	path := strings.TrimPrefix(req.URL.Path, "/v2/")
 	for _, kind := range []string{"/manifests/", "/blobs/", "/tags/"} {
