@@ -1,6 +1,11 @@
 package schema
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -131,4 +136,46 @@ spec:
 	if data, err := New(image); err == nil {
 		t.Errorf("wrote\n%s", data)
 	}
+}
+
+// What people copy stays theirs: an upgrade of each spec of the example catalog changes the lines that it must, and the files under
+// testdata/upgrade show which those are.
+func TestEditsOfTheExampleCatalog(t *testing.T) {
+	edit := Edit{Tag: "next", Upgrade: release.Upgrade{Mode: release.Fix, Notes: "Mends it.\n\nAnd more."}}
+	root := "../catalog-example/images"
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		t.Run(entry.Name(), func(t *testing.T) {
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := edit.Apply(path, before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareGolden(t, "testdata/upgrade/"+strings.TrimSuffix(entry.Name(), ".yaml")+".diff", changedLines(t, path, after))
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// changedLines is a unified diff of a file and what it becomes, without any line around.
+func changedLines(t *testing.T, path string, after []byte) string {
+	t.Helper()
+	edited := filepath.Join(t.TempDir(), "after")
+	if err := os.WriteFile(edited, after, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	diff, err := exec.Command("git", "diff", "--no-index", "--no-color", "--no-ext-diff", "--unified=0", path, edited).Output()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Fatalf("git diff says there is no difference, or cannot tell: %v", err)
+	}
+	_, lines, _ := strings.Cut(string(diff), "\n@@")
+	return "@@" + lines
 }

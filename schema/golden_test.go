@@ -33,22 +33,26 @@ func TestProblems(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got := decode(filepath.Base(path), data)
-				golden := strings.TrimSuffix(path, ".yaml") + ".golden"
-				if *update {
-					if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-						t.Fatal(err)
-					}
-				}
-				want, err := os.ReadFile(golden)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got != string(want) {
-					t.Errorf("an author is told\n%s\nwant\n%s", got, want)
-				}
+				compareGolden(t, strings.TrimSuffix(path, ".yaml")+".golden", decode(filepath.Base(path), data))
 			})
 		}
+	}
+}
+
+// compareGolden compares what an author is shown with a file, or writes that anew.
+func compareGolden(t *testing.T, golden, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("an author is shown\n%s\nwant\n%s", got, want)
 	}
 }
 
