@@ -331,6 +331,7 @@ func test(pkg, tests string, more ...string) (output string, err error) {
 	args := append([]string{"test", "-count=1", "-short", "-vet=off", "-timeout=" + timeout.String(), "-run=" + tests}, more...)
 	var b bytes.Buffer
 	cmd := exec.Command("go", append(args, pkg)...)
+	cmd.Env = append(os.Environ(), "TIDEWAITER_TEST_PATIENCE=6s") // what is broken is not waited for as long
 	cmd.Stdout, cmd.Stderr = &b, &b
 	err = cmd.Run()
 	return b.String(), err
