@@ -12,8 +12,8 @@ import (
 	"tidewaiter/schema"
 )
 
-// approvals ask the forge who merged a commit, while its images are looked at. A release waits a moment for the answer, and not at
-// all where the forge did not answer the time before: then its record says what Git knows.
+// approvals ask the forge who merged a commit, while its images are looked at. A release waits a moment for the answer, and not at all
+// where the forge did not answer the time before: then its record says what Git knows.
 type approvals struct {
 	forge review.Forge
 	log   *slog.Logger
@@ -69,7 +69,7 @@ func (a *approvals) ask(ctx context.Context, commit string) (wait func() *review
 func (a *approvals) call(ctx context.Context, commit string, call *approvalCall) {
 	ctx, cancel := context.WithTimeout(ctx, approvalAtMost)
 	defer cancel()
-	found, ok, err := a.forge.Approval(ctx, commit)
+	found, ok, err := a.approval(ctx, commit)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.down = err != nil; ok && err == nil {
@@ -80,6 +80,21 @@ func (a *approvals) call(ctx context.Context, commit string, call *approvalCall)
 	close(call.done)
 	if err != nil && ctx.Err() == nil {
 		a.log.Warn("the forge does not tell who approved a commit", "commit", commit, "error", err)
+	}
+}
+
+// approval asks until the forge knows of one: it may note a merge a moment after Git shows it. Who pushed past it is waited for as long.
+func (a *approvals) approval(ctx context.Context, commit string) (found review.Approval, ok bool, err error) {
+	for pause := approvalPatience / 8; ; pause *= 2 {
+		found, ok, err = a.forge.Approval(ctx, commit)
+		if ok || err != nil || pause >= approvalPatience {
+			return found, ok, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return found, ok, ctx.Err()
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ type forge struct {
 	mu      sync.Mutex
 	heard   []string
 	refuses func(number int) error
+	approve func(commit string) (review.Approval, bool, error)
 }
 
 func (f *forge) hear(format string, args ...any) {
@@ -52,8 +53,16 @@ func (f *forge) Comment(_ context.Context, number int, body string) error {
 	return f.refuses(number)
 }
 
-func (f *forge) Approval(context.Context, string) (review.Approval, bool, error) {
-	return review.Approval{}, false, nil
+func (f *forge) Approval(ctx context.Context, commit string) (review.Approval, bool, error) {
+	f.hear("who approved %s?", commit)
+	f.mu.Lock()
+	approve := f.approve
+	f.mu.Unlock()
+	if approve == nil {
+		<-ctx.Done()
+		return review.Approval{}, false, ctx.Err()
+	}
+	return approve(commit)
 }
 func (f *forge) Open(context.Context, string, int) ([]int, error) { return nil, nil }
 func (f *forge) Collectors() []prometheus.Collector               { return nil }

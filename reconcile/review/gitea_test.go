@@ -7,6 +7,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,11 +33,7 @@ func TestGiteaServer(t *testing.T) {
 	owner, name := self.UserName, fmt.Sprintf("tidewaiter-test-%d", time.Now().UnixNano())
 	_, _, err = client.CreateRepo(gitea.CreateRepoOption{Name: name, AutoInit: true, DefaultBranch: "main"})
 	must(t, err)
-	defer func() {
-		if _, err := client.DeleteRepo(owner, name); err != nil {
-			t.Error(err)
-		}
-	}()
+	forget(client, owner, name)
 	file := gitea.CreateFileOptions{
 		FileOptions: gitea.FileOptions{Message: "Add go-builder", BranchName: "main", NewBranchName: "go-builder"},
 		Content:     base64.StdEncoding.EncodeToString([]byte("kind: Image\n")),
@@ -96,20 +93,45 @@ func TestGiteaServer(t *testing.T) {
 	wantOpen(t, forge)
 }
 
+// forgotten takes away what the tests made on a real server, the last first. That is done when all tests have ended: a server works on what was pushed in the
+// background, and some hang when its repository is gone meanwhile.
+var forgotten []func() error
+
+func forget(client *gitea.Client, owner, name string) {
+	forgotten = append(forgotten, func() error {
+		_, err := client.DeleteRepo(owner, name)
+		return err
+	})
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if len(forgotten) > 0 {
+		time.Sleep(5 * time.Second)
+	}
+	for _, do := range slices.Backward(forgotten) {
+		if err := do(); err != nil {
+			fmt.Fprintln(os.Stderr, "deleting what the tests made:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
 // near is a loopback address of a server, which may be one that speaks plain http from afar.
 func near(t *testing.T, server string) string {
 	t.Helper()
 	to, err := url.Parse(strings.TrimRight(server, "/"))
 	must(t, err)
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }})
-	t.Cleanup(proxy.Close)
+	forgotten = append(forgotten, func() error { proxy.Close(); return nil })
 	return proxy.URL
 }
 
 // merge merges a pull request, once the server has found out that it can, and returns the commit.
 func merge(t *testing.T, client *gitea.Client, owner, name string, index int64) string {
 	t.Helper()
-	for range 50 {
+	for range 300 {
 		if done, _, err := client.MergePullRequest(owner, name, index, gitea.MergePullRequestOption{Style: gitea.MergeStyleMerge}); done && err == nil {
 			break
 		}

@@ -116,11 +116,7 @@ func giteaVenue(t *testing.T, at, token string) venue {
 	owner, name := self.UserName, fmt.Sprintf("tidewaiter-story-%d", time.Now().UnixNano())
 	_, _, err = client.CreateRepo(gitea.CreateRepoOption{Name: name, DefaultBranch: "main"})
 	must(t, err)
-	t.Cleanup(func() {
-		if _, err := client.DeleteRepo(owner, name); err != nil {
-			t.Error(err)
-		}
-	})
+	forget(client, owner, name)
 	repository := at + "/" + owner + "/" + name + ".git"
 	withToken, err := url.Parse(repository)
 	must(t, err)
@@ -133,9 +129,15 @@ func giteaVenue(t *testing.T, at, token string) venue {
 		author: author, merger: owner,
 		propose: func(branch string) int {
 			push(branch)
-			opened, _, err := client.CreatePullRequest(owner, name, gitea.CreatePullRequestOption{Head: branch, Base: "main", Title: "Add <b>go</b> @everyone"})
-			must(t, err)
-			return int(opened.Index)
+			for deadline := time.Now().Add(storyPatience); ; time.Sleep(200 * time.Millisecond) { // until the server has seen both branches
+				opened, _, err := client.CreatePullRequest(owner, name, gitea.CreatePullRequestOption{Head: branch, Base: "main", Title: "Add <b>go</b> @everyone"})
+				if err == nil {
+					return int(opened.Index)
+				}
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+			}
 		},
 		update: func(_ int, branch string) { push(branch) },
 		merge:  func(number int, _ string) string { return merge(t, client, owner, name, int64(number)) },
@@ -153,6 +155,9 @@ func giteaVenue(t *testing.T, at, token string) venue {
 		},
 	}
 }
+
+// storyPatience is how long one event of the story may take; a server that does its part in the background takes seconds.
+const storyPatience = time.Minute
 
 func tellStory(t *testing.T, v venue) {
 	images, err := registrytest.Start(registrytest.Options{})
@@ -250,7 +255,7 @@ func (v venue) start(t *testing.T) string {
 func (v venue) wait(t *testing.T, number int, head, status string, texts ...string) {
 	t.Helper()
 	var statuses, notes []string
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(storyPatience); ; time.Sleep(20 * time.Millisecond) {
 		statuses, notes = v.said(number, head)
 		good := len(statuses) > 0 && statuses[len(statuses)-1] == status && len(notes) == 1
 		for _, text := range texts {
