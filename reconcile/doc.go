@@ -60,7 +60,8 @@
 // and written when it has lasted. That a tag moved is said of a release once and for good. Tags that move do so again and
 // again, and a status that followed them would be a commit each time.
 //
-// What is said before a merge holds as long as nothing else is merged and no tag moves. That a digest changed since its review is
+// What is said before a merge holds as long as nothing else is merged and no tag moves. For that the reviews know what was merged and is
+// not written, since it is no news; tidewaiter check knows the statuses alone, and counts from there. That a digest changed since its review is
 // said and decides nothing, because nothing that is not in Git may. Which pull request a release came of is found by what was asked,
 // reference and declaration, since a squash or a rebase leaves no other trace in Git; who merged it is for the forge to say.
 //

@@ -21,6 +21,8 @@ type Predictor struct {
 	Registry *registry.Client
 	// Statuses are what a daemon wrote; without them no version is known and nothing can be compared.
 	Statuses *Statuses
+	// Pending are the states of images of which the statuses do not say everything yet, by name, without their releases.
+	Pending map[string]release.State
 	// Change, if set, is what the specs are of: then only those that it touches are looked at, as those of a stranger.
 	Change *Change
 	Now    time.Time
@@ -214,19 +216,25 @@ func (p Predictor) state(name string) (release.State, error) {
 	if p.Statuses == nil {
 		return release.State{Name: name}, nil
 	}
+	state := release.State{Name: name}
 	status, found, err := p.Statuses.Image(name)
-	if err != nil || !found {
-		return release.State{Name: name}, err
+	if err != nil {
+		return state, err
+	}
+	if pending, ok := p.Pending[name]; ok {
+		state = pending
+	} else if found {
+		state = status.Restore(name, nil)
 	}
 	records, err := p.Statuses.Records(name)
 	if err != nil {
-		return release.State{}, err
+		return state, err
 	}
-	var releases []release.Release
+	state.Releases = nil
 	for _, record := range records {
-		releases = append(releases, record.Release())
+		state.Releases = append(state.Releases, record.Release())
 	}
-	return status.Restore(name, releases), nil
+	return state, nil
 }
 
 // conclude says what became of the request that the merge would make.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tidewaiter/reconcile/gitrepo"
+	"tidewaiter/reconcile/release"
 	"tidewaiter/reconcile/review"
 	"tidewaiter/schema"
 )
@@ -235,6 +236,7 @@ type base struct {
 	policy   policy
 	files    map[string]baseFile // by path
 	statuses *Statuses
+	pending  map[string]release.State // of images whose statuses do not say everything yet, by name
 }
 
 // contained reports whether the base has all that a proposal changes: it was merged, in whatever way.

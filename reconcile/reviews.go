@@ -411,7 +411,7 @@ func (rs *reviews) look(ctx context.Context) error {
 func (rs *reviews) predict(ctx context.Context, h *head) error {
 	report, change := rs.base.judge(h.proposal)
 	if len(rs.base.policy.problems) == 0 {
-		predictor := Predictor{Registry: rs.registry, Statuses: rs.base.statuses, Change: change, Now: rs.now()}
+		predictor := Predictor{Registry: rs.registry, Statuses: rs.base.statuses, Pending: rs.base.pending, Change: change, Now: rs.now()}
 		if err := predictor.Predict(ctx, &report); err != nil {
 			return err
 		}
@@ -587,6 +587,11 @@ func (d *Daemon) noticeBase() {
 		}
 		d.baseFiles = b.files
 	}
+	// What is merged while releases are held is no news, and not written before there is some.
+	b.pending = make(map[string]release.State, len(d.active))
+	for name := range d.active {
+		b.pending[name] = d.images[name].state
+	}
 	told := d.untold
 	told.base, told.all = &b, told.all || d.reviewed.policy != now.policy
 	d.reviewed, d.untold = now, news{}
@@ -601,6 +606,9 @@ func (n *news) add(more news) {
 		n.written = map[string]bool{}
 	}
 	maps.Copy(n.written, more.written)
+	for name := range more.base.pending {
+		n.written[name] = true
+	}
 }
 
 // noticeWritten keeps for the reviews of which images something else is written now, and what was released. They are told together

@@ -254,3 +254,22 @@ func TestAMergeMaySetAnotherFree(t *testing.T) {
 		t.Errorf("channels move to %v, want %v", moves, want)
 	}
 }
+
+// TestWhatIsMergedWhileReleasesAreHeld: it is no news and not written, and still it comes before what is merged later.
+func TestWhatIsMergedWhileReleasesAreHeld(t *testing.T) {
+	w := newWorld(t)
+	w.publish("go", "1", "compatible-fix: The first one.")
+	d := w.start(reviewing, func(c *Config) { c.Now = w.clock.Now; c.Reviews.Age = 1 << 62 })
+	d.settle()
+	w.publish("go", "2", "compatible-fix: one", "suspend: true")
+	d.settle()
+	w.publish("go", "3", "compatible-fix: two", "suspend: true")
+	d.settle()
+	w.image("go", "4")
+	w.author.Git("checkout", "--quiet", "-b", "pr-1")
+	w.author.Write("images/go.yaml", w.spec("go", "4", "compatible-fix: three"))
+	w.propose(1, "Go on")
+	if p := d.review(1).Predictions[0]; p.Version == nil || p.Version.String() != "1.0.3" {
+		t.Errorf("it would become %v, want 1.0.3: %+v", p.Version, p)
+	}
+}
