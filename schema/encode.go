@@ -76,10 +76,13 @@ func nodeOf(tokens *json.Decoder) (*yaml.Node, error) {
 }
 
 // text is a node for a text: a literal block where it has lines, quoted where it could be read as something else. A block that
-// begins with a space or an empty line is not read back as it was, so such a text is quoted too.
+// begins with a space or an empty line is not read back as it was, so such a text is quoted too, and so is one with what else YAML
+// takes for the end of a line.
 func text(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 	switch {
+	case strings.ContainsAny(s, "\u0085\u2028\u2029"):
+		n.Style = yaml.DoubleQuotedStyle
 	case strings.Contains(s, "\n") && !strings.ContainsAny(s[:1], " \t\n"):
 		n.Style = yaml.LiteralStyle
 	case strings.Contains(s, "\n"), ambiguous(s):

@@ -45,7 +45,7 @@ var (
 	versions = rapid.Custom(func(t *rapid.T) release.Version {
 		n := rapid.Uint32Range(0, 999999999)
 		return release.Version{Major: n.Draw(t, "major"), Minor: n.Draw(t, "minor"), Patch: n.Draw(t, "patch")}
-	})
+	}).Filter(func(v release.Version) bool { return v != release.Version{} }) // no rule makes 0.0.0
 	platforms = rapid.SampledFrom([]release.Platform{"linux/amd64", "linux/arm64", "linux/arm/v7"})
 	images    = rapid.Custom(func(t *rapid.T) release.Image {
 		return release.Image{
@@ -220,4 +220,20 @@ func TestEncodeRefuses(t *testing.T) {
 func statusOf(spec *Image) release.ImageStatus {
 	planned := spec.Spec()
 	return release.ImageStatus{Conditions: release.Conditions(nil, release.Verifying, time.Unix(0, 0).UTC()), Listed: true, Spec: &planned}
+}
+
+// What YAML takes for the end of a line may be anywhere in a text of somebody else's.
+func TestTextsAreReadBack(t *testing.T) {
+	for _, separator := range []string{"\u0085", "\u2028", "\u2029", "\ufeff", "\r", "\t", "\n", " "} {
+		for _, text := range []string{separator + "a\nb", "a" + separator + "\nb", "a\n" + separator + "b", "a" + separator, separator} {
+			data, err := encode(map[string]string{"text": text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var again map[string]string
+			if err := yaml.Unmarshal(data, &again); err != nil || again["text"] != text {
+				t.Errorf("%q is read back as %q, %v", text, again["text"], err)
+			}
+		}
+	}
 }
