@@ -273,3 +273,23 @@ func TestWhatIsMergedWhileReleasesAreHeld(t *testing.T) {
 		t.Errorf("it would become %v, want 1.0.3: %+v", p.Version, p)
 	}
 }
+
+// TestAMergeIsPredictedAnew: what is merged takes the number that another pull request was told.
+func TestAMergeIsPredictedAnew(t *testing.T) {
+	w := newWorld(t)
+	w.publish("go", "1", "compatible-fix: The first one.")
+	d := w.start(reviewing, func(c *Config) { c.Now = w.clock.Now; c.Reviews.Age = 1 << 62 })
+	d.settle()
+	w.image("go", "2")
+	w.author.Git("checkout", "--quiet", "-b", "pr-1")
+	w.author.Write("images/go.yaml", w.spec("go", "2", "compatible-fix: two"))
+	w.propose(1, "Upgrade to 2")
+	if got := d.review(1).Summary; got != "releases go 1.0.0 → 1.0.1" {
+		t.Errorf("at first it %s", got)
+	}
+	w.publish("go", "3", "compatible-fix: three")
+	d.settle()
+	if got := d.review(1).Summary; got != "releases go 1.0.1 → 1.0.2" {
+		t.Errorf("after another one was merged it %s", got)
+	}
+}
