@@ -209,13 +209,14 @@ func (rs *reviews) round(ctx context.Context) (next time.Time, err error) {
 		rs.base = *n.base
 	}
 	next = rs.now().Add(rs.Interval)
+	rs.stale = rs.stale || n.moved // also where the heads are seen before the base is
 	if rs.base.commit.IsZero() {
 		return next, nil
 	}
 	rs.outdate(n)
 	// That one was closed shows nowhere but at the forge.
 	closed := rs.Forge != nil && len(rs.heads) > 0 && rs.now().Sub(rs.listed) >= rs.Interval
-	if rs.stale = rs.stale || n.moved || closed; rs.stale {
+	if rs.stale = rs.stale || closed; rs.stale {
 		if err = rs.list(ctx); err == nil {
 			rs.stale, rs.listed = false, rs.now()
 		}

@@ -293,3 +293,23 @@ func TestAMergeIsPredictedAnew(t *testing.T) {
 		t.Errorf("after another one was merged it %s", got)
 	}
 }
+
+// TestWhatIsOpenWhenTheDaemonStarts is reviewed, although its head is seen before what it would be merged into.
+func TestWhatIsOpenWhenTheDaemonStarts(t *testing.T) {
+	w := newWorld(t)
+	w.merge("an empty catalog")
+	w.image("go", "1")
+	w.author.Git("checkout", "--quiet", "-b", "pr-1")
+	w.author.Write("images/go.yaml", w.spec("go", "1", "compatible-fix: one"))
+	w.propose(1, "Add go")
+	d := w.start(reviewing, func(c *Config) { c.Now = w.clock.Now; c.Reviews.Age = 1 << 62 })
+	if _, err := d.listRefs(d.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.reviews.round(d.ctx); err != nil { // in the middle of the first pass
+		t.Fatal(err)
+	}
+	if got := d.review(1).Summary; got != "releases go 1.0.0" {
+		t.Errorf("it %s", got)
+	}
+}

@@ -86,6 +86,11 @@ func (d *daemonFlags) config(w io.Writer) (reconcile.Config, error) {
 
 // reviewing checks what the flags say of reviews and, where the forge is to be told of them, prepares for that.
 func reviewing(cfg *reconcile.Config, forge review.ForgeOptions) (err error) {
+	if page := cfg.Reviews.Page; page != "" {
+		if u, err := url.Parse(page); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+			return fmt.Errorf("--page-url %q: want a URL like https://tidewaiter.acme.dev", page)
+		}
+	}
 	switch r := cfg.Reviews; {
 	case len(r.Refs) > 0 && (r.Most <= 0 || r.Age <= 0 || r.Interval <= 0):
 		return errors.New("--review-most, --review-age and --review-interval want more than 0; --review-refs= turns reviews off")
@@ -93,11 +98,6 @@ func reviewing(cfg *reconcile.Config, forge review.ForgeOptions) (err error) {
 		return errors.New("--forge-token-file or --forge-app-id is missing: the forge tells who may say something")
 	case forge.TokenFile == "" && forge.AppID == 0:
 		return nil
-	}
-	if page := cfg.Reviews.Page; page != "" {
-		if u, err := url.Parse(page); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-			return fmt.Errorf("--page-url %q: want a URL like https://tidewaiter.acme.dev", page)
-		}
 	}
 	forge.Repository, forge.Branch = cfg.Git.URL, cfg.Branch
 	if cfg.Reviews.Forge, err = review.NewForge(forge); err != nil {
